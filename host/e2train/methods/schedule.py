@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learning-rate schedule and iteration budgets (E2-Train, sections 4.1 and 4.2).
+
+Drops come at fractions of the offered iterations, so a run with fewer iterations scales its
+schedule with it, and a larger learning rate is the same schedule from another start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`lr`, times `factor` from each fraction in `drops` of `iterations` onwards."""
+
+    lr: float
+    iterations: int
+    drops: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+
+    def rate(self, iteration: int) -> float:
+        """Learning rate of the mini-batch offered at `iteration` (from 0)."""
+        passed = sum(iteration >= drop * self.iterations for drop in self.drops)
+        rate = self.lr
+        for _ in range(passed):
+            rate *= self.factor
+        return rate
+
+
+def offered_iterations(base: int, energy_ratio: float, drop_probability: float) -> int:
+    """Mini-batches to offer so that about `energy_ratio * base` of them are run.
+
+    The paper's energy ratio 1 is SMB with 64,000 or SMD with 128,000 iterations (section 4.2).
+    """
+    return round(base * energy_ratio / (1.0 - drop_probability))

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stochastic depth (Huang et al., ECCV 2016) at a given skip ratio: SLU's random counterpart.
+
+Survival falls linearly with depth to p_L; p_L is chosen so that the mean skip ratio is the one
+asked for (E2-Train, section 4.3). A block is dropped for the whole mini-batch; evaluation runs
+every block with its residual branch scaled by its survival probability.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import UserError
+from ..network.arithmetic import Arithmetic, Value
+from ..rng import raw_words
+
+
+def survival_probabilities(blocks: int, skip_ratio: float) -> np.ndarray:
+    """p_l = 1 - (l / L)(1 - p_L) for l = 1..L, with mean 1 - skip_ratio: float64 [blocks]."""
+    loss_at_end = 2.0 * blocks * skip_ratio / (blocks + 1)
+    if not 0.0 <= loss_at_end <= 1.0:
+        most = (blocks + 1) / (2 * blocks)
+        raise UserError(
+            f"stochastic depth of {blocks} blocks cannot skip {skip_ratio:.0%}: "
+            f"linear decay reaches {most:.0%} at most"
+        )
+    return 1.0 - np.arange(1, blocks + 1) / blocks * loss_at_end
+
+
+class StochasticDepth:
+    """A skip policy without inputs: the same random blocks for a whole mini-batch."""
+
+    wants_products = False
+
+    def __init__(self, blocks: int, skip_ratio: float, seed: int) -> None:
+        self.survival = survival_probabilities(blocks, skip_ratio)
+        self.seed = seed
+
+    def begin(self, iteration: int, samples: int, training: bool) -> None:
+        self.samples, self.training = samples, training
+        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
+        self.alive = (words >> np.uint64(11)) * 2.0**-53 < self.survival
+
+    def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
+        return np.full(self.samples, bool(self.alive[index]) if self.training else True)
+
+    def scale(self, index: int) -> float:
+        return 1.0 if self.training else float(self.survival[index])
+
+    def observe(self, index: int, products: np.ndarray) -> None:
+        raise AssertionError("stochastic depth learns nothing from products")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network asks of its arithmetic; `fixed` (the integer contract) and `float32` implement it.
+
+A `Value` is a full tensor in the arithmetic's own form. The *stream* is the residual stream that
+runs from block to block; a block works on `block_input(stream)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from .parameters import Parameters
+from .spec import Block, NetworkSpec, Unit
+
+Value = Any
+Gradients = dict[str, np.ndarray]  # parameter name -> float32 gradient, averaged over the batch
+
+
+class Arithmetic(ABC):
+    """Forward and explicit backward of the parts of a network, with exact counting of the work."""
+
+    @abstractmethod
+    def begin(self, spec: NetworkSpec, parameters: Parameters, batch: int, training: bool) -> None:
+        """Start an iteration (or an evaluation) with these parameters; forget the last one's."""
+
+    @abstractmethod
+    def picture(self, images: np.ndarray) -> Value:
+        """uint8 images [N,C,H,W], normalised as the arithmetic needs them."""
+
+    @abstractmethod
+    def samples(self, value: Value) -> int:
+        """Number of samples in a value."""
+
+    @abstractmethod
+    def take(self, value: Value, samples: np.ndarray) -> Value:
+        """Some samples of a value."""
+
+    @abstractmethod
+    def merge(self, base: Value, samples: np.ndarray, part: Value) -> Value:
+        """`base` with some samples replaced."""
+
+    @abstractmethod
+    def shortcut(self, block: Block, stream: Value) -> Value:
+        """What the block's shortcut makes of the stream."""
+
+    @abstractmethod
+    def block_input(self, block: Block, stream: Value) -> Value:
+        """The operand of the block's first convolution."""
+
+    @abstractmethod
+    def unit_forward(
+        self, unit: Unit, x: Value, *, last: bool, residual: Value | None, scale: float = 1.0
+    ) -> Value:
+        """Convolution, batch norm (times `scale`), residual add, activation; `last`: to the stream."""
+
+    @abstractmethod
+    def classify(self, stream: Value) -> np.ndarray:
+        """Average pooling and the linear layer: logits float64 [N, classes]."""
+
+    @abstractmethod
+    def classify_backward(self, g: np.ndarray, *, to_stream: bool) -> tuple[Value, Gradients]:
+        """From the loss gradient [N, classes] of each sample to the stream's gradient."""
+
+    @abstractmethod
+    def output_mask(self, unit: Unit, g: Value) -> Value:
+        """The gradient through the last unit's activation."""
+
+    @abstractmethod
+    def unit_backward(
+        self, unit: Unit, g: Value, *, previous: Unit | None, residual: Value | None, stem: bool
+    ) -> tuple[Value, Gradients]:
+        """Backward of `unit_forward` from its batch norm's output gradient `g`.
+
+        The result is the gradient at `previous`'s batch norm, or (`previous` None) the stream's
+        gradient with `residual` added; with `stem` nothing, as the picture needs no gradient.
+        """
+
+    @abstractmethod
+    def shortcut_backward(self, block: Block, g: Value) -> Value:
+        """The stream's gradient through the block's shortcut."""
+
+    @abstractmethod
+    def gate_features(self, stream: Value, points: int) -> np.ndarray:
+        """Channel means over a grid of positions, float64 [N, C]."""
+
+    @abstractmethod
+    def gate_products(self, g: Value, after: Value, before: Value) -> np.ndarray:
+        """Per-sample <g, after - before> in real units, float64 [N]."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """JSON-able state that a checkpoint needs besides the parameters."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""

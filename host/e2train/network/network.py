@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explicit forward and backward over a network's blocks, skipping what a policy says to skip.
+
+No autograd: what is computed, in which order, is what the hardware runs. A skipped sample's block
+is left out of both directions; batch-norm statistics come from the samples that ran.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import UserError
+from ..numerics.portable import softmax
+from .arithmetic import Arithmetic, Gradients, Value
+from .parameters import Parameters
+from .spec import Block, NetworkSpec, Unit
+
+
+class SkipPolicy(Protocol):
+    """Decides which samples run through a skippable block, and learns from what came of it."""
+
+    def begin(self, iteration: int, samples: int, training: bool) -> None:
+        """A new mini-batch."""
+
+    def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
+        """bool [N]: which samples run skippable block `index`."""
+
+    def scale(self, index: int) -> float:
+        """Factor on the block's residual branch (1 but for stochastic depth's evaluation)."""
+
+    @property
+    def wants_products(self) -> bool:
+        """Whether `observe` is to be called."""
+
+    def observe(self, index: int, products: np.ndarray) -> None:
+        """<g, F(x) - x> of the samples that ran block `index`, float64 [samples that ran]."""
+
+
+@dataclass
+class _Passage:
+    """How a mini-batch went through one block."""
+
+    block: Block
+    index: int | None  # among the skippable blocks
+    ran: np.ndarray | None  # sample indices; None: all
+    before: Value  # shortcut of the samples that ran
+    after: Value
+
+
+@dataclass
+class Outcome:
+    """Of one forward pass: mean loss, logits float64 [N, classes]."""
+
+    loss: float
+    logits: np.ndarray
+
+
+class Network:
+    """A network's blocks on an arithmetic, with master parameters on the host."""
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        arithmetic: Arithmetic,
+        parameters: Parameters,
+        policy: SkipPolicy | None = None,
+    ) -> None:
+        self.spec = spec
+        self.arithmetic = arithmetic
+        self.parameters = parameters
+        self.policy = policy
+        self._passages: list[_Passage] = []
+
+    # ---- forward --------------------------------------------------------------------------------
+
+    def logits(self, images: np.ndarray, iteration: int, training: bool) -> np.ndarray:
+        """Forward pass of uint8 images [N,C,H,W]: logits float64 [N, classes]."""
+        first = next(self.spec.units()).geometry
+        expected = (first.channels, first.height, first.width)
+        if images.shape[1:] != expected:
+            raise UserError(f"pictures of {images.shape[1:]}, but {self.spec.name} takes {expected}")
+        self.arithmetic.begin(self.spec, self.parameters, len(images), training)
+        if self.policy is not None:
+            self.policy.begin(iteration, len(images), training)
+        self._passages.clear()
+        stream = self.arithmetic.picture(images)
+        skippable = 0
+        for block in self.spec.blocks:
+            index = skippable if block.skippable else None
+            skippable += block.skippable
+            stream = self._block_forward(block, index, stream, training)
+        return self.arithmetic.classify(stream)
+
+    def _block_forward(
+        self, block: Block, index: int | None, stream: Value, training: bool
+    ) -> Value:
+        arithmetic, ran, scale = self.arithmetic, None, 1.0
+        if self.policy is not None and index is not None:
+            chosen = self.policy.decide(index, arithmetic, stream)
+            scale = self.policy.scale(index)
+            if not chosen.all():
+                ran = np.flatnonzero(chosen)
+        carried = arithmetic.shortcut(block, stream) if block.skippable else None
+        if ran is not None and len(ran) == 0:
+            if training:
+                self._passages.append(_Passage(block, index, ran, None, None))
+            return carried
+        x = stream if ran is None else arithmetic.take(stream, ran)
+        residual = carried if ran is None else arithmetic.take(carried, ran)
+        h = arithmetic.block_input(block, x)
+        for unit in block.units[:-1]:
+            h = arithmetic.unit_forward(unit, h, last=False, residual=None)
+        after = arithmetic.unit_forward(
+            block.units[-1], h, last=True, residual=residual, scale=scale
+        )
+        if training:
+            self._passages.append(_Passage(block, index, ran, residual, after))
+        return after if ran is None else arithmetic.merge(carried, ran, after)
+
+    # ---- backward -------------------------------------------------------------------------------
+
+    def forward_backward(
+        self, images: np.ndarray, labels: np.ndarray, iteration: int
+    ) -> tuple[Outcome, Gradients]:
+        """One mini-batch: loss, and gradients of the mean loss (or PSG's signs) by parameter name."""
+        logits = self.logits(images, iteration, training=True)
+        outcome, g = cross_entropy(logits, labels)
+        stream, gradients = self.arithmetic.classify_backward(g, to_stream=True)
+        while self._passages:
+            stream = self._block_backward(self._passages.pop(), stream, gradients)
+        return outcome, gradients
+
+    def classifier_only(
+        self, images: np.ndarray, labels: np.ndarray, iteration: int
+    ) -> tuple[Outcome, Gradients]:
+        """Gradients of the linear layer alone, the rest frozen (running batch-norm statistics)."""
+        outcome, g = cross_entropy(self.logits(images, iteration, training=False), labels)
+        return outcome, self.arithmetic.classify_backward(g, to_stream=False)[1]
+
+    def _block_backward(self, passage: _Passage, stream: Value, gradients: Gradients) -> Value:
+        arithmetic, block, ran = self.arithmetic, passage.block, passage.ran
+        if ran is not None and len(ran) == 0:
+            return arithmetic.shortcut_backward(block, stream)
+        g = stream if ran is None else arithmetic.take(stream, ran)
+        if self.policy is not None and passage.index is not None and self.policy.wants_products:
+            products = arithmetic.gate_products(g, passage.after, passage.before)
+            self.policy.observe(passage.index, products)
+        g = arithmetic.output_mask(block.units[-1], g)
+        residual = arithmetic.shortcut_backward(block, g) if block.skippable else None
+        back = self._units_backward(block.units, g, residual, block.name == "stem", gradients)
+        if ran is None:
+            return back
+        return arithmetic.merge(arithmetic.shortcut_backward(block, stream), ran, back)
+
+    def _units_backward(
+        self,
+        units: tuple[Unit, ...],
+        g: Value,
+        residual: Value | None,
+        stem: bool,
+        gradients: Gradients,
+    ) -> Value:
+        for position in reversed(range(len(units))):
+            first = position == 0
+            g, found = self.arithmetic.unit_backward(
+                units[position],
+                g,
+                previous=None if first else units[position - 1],
+                residual=residual if first else None,
+                stem=stem and first,
+            )
+            gradients.update(found)
+        return g
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able state besides the parameters."""
+        return self.arithmetic.state()
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[Outcome, np.ndarray]:
+    """Softmax cross-entropy: mean loss, and each sample's own gradient p - onehot (not averaged)."""
+    p = softmax(logits)
+    rows = np.arange(len(labels))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = float(-np.log(p[rows, labels]).mean())
+    p[rows, labels] -= 1.0
+    return Outcome(loss, logits), p

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Experiment files: TOML tables to checked dataclasses; every mistake names key, value and file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from ..data.dataset import HALVES
+from ..data.load import DATASETS
+from ..errors import UserError
+from ..methods import psg
+from ..methods.finetune import MODES
+from ..methods.schedule import Schedule, offered_iterations
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ARITHMETICS = ("float32", "fixed")
+UPDATES = ("sgd", "signsgd", "psg")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """[data]: name; augment; validation (images taken out of the training set); half; split_seed."""
+
+    name: str = "digits"
+    augment: bool = True
+    validation: int = 0
+    half: str | None = None
+    split_seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """[train]: the paper's settings are the defaults (section 4.1).
+
+    `energy_ratio` scales the iterations to that share of standard training (section 4.2).
+    """
+
+    iterations: int = 64_000
+    batch: int = 128
+    lr: float | None = None  # 0.1, or 0.03 with signs
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    drops: tuple[float, ...] = (0.5, 0.75)
+    drop_factor: float = 0.1
+    energy_ratio: float = 1.0
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 0  # 0: at the end only
+    checkpoint_every: int = 500
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """[method]: arithmetic, update (with `fixed` and `sgd` as Banner et al.), residual stream width."""
+
+    arithmetic: str = "float32"
+    update: str = "sgd"
+    stream_bits: int = 16
+
+
+@dataclass(frozen=True)
+class PsgSettings:
+    """[psg]: threshold ratio and predictor widths (section 4.4)."""
+
+    beta: float = psg.BETA
+    x_msb_bits: int = psg.X_MSB_BITS
+    g_msb_bits: int = psg.G_MSB_BITS
+
+
+@dataclass(frozen=True)
+class SmdSettings:
+    """[smd]: probability of dropping a mini-batch (0: standard mini-batches)."""
+
+    drop: float = 0.0
+
+
+@dataclass(frozen=True)
+class SluSettings:
+    """[slu]: target skip ratio (0: no gates) and the gates' learning rate."""
+
+    skip: float = 0.0
+    lr: float = 0.1
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """[stochastic_depth]: mean skip ratio (0: none)."""
+
+    skip: float = 0.0
+
+
+@dataclass(frozen=True)
+class SwaSettings:
+    """[swa]: fraction of the iterations after which weights are averaged (1: never), and how often."""
+
+    start: float = 1.0
+    every: int = 10
+    statistics_batches: int = 20
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """[finetune]: checkpoint to start from, and what to train."""
+
+    checkpoint: str | None = None
+    mode: str = MODES[1]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: what to train, on what, and how."""
+
+    name: str
+    network: str = "resnet-8"
+    data: DataSettings = field(default_factory=DataSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    method: MethodSettings = field(default_factory=MethodSettings)
+    psg: PsgSettings = field(default_factory=PsgSettings)
+    smd: SmdSettings = field(default_factory=SmdSettings)
+    slu: SluSettings = field(default_factory=SluSettings)
+    stochastic_depth: DepthSettings = field(default_factory=DepthSettings)
+    swa: SwaSettings = field(default_factory=SwaSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+
+    @property
+    def lr(self) -> float:
+        """Initial learning rate: as given, else the paper's 0.1, or 0.03 with sign updates."""
+        if self.train.lr is not None:
+            return self.train.lr
+        return 0.1 if self.method.update == "sgd" else psg.LEARNING_RATE
+
+    @property
+    def offered(self) -> int:
+        """Mini-batches offered: the iterations, or what the energy ratio makes of them."""
+        if self.train.energy_ratio == 1.0:
+            return self.train.iterations
+        return offered_iterations(self.train.iterations, self.train.energy_ratio, self.smd.drop)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning-rate schedule over the offered mini-batches."""
+        return Schedule(self.lr, self.offered, self.train.drops, self.train.drop_factor)
+
+    @property
+    def method_name(self) -> str:
+        """Short name of the method in tables, from what it combines."""
+        base = {
+            ("float32", "sgd"): "SGD, 32-bit float",
+            ("float32", "signsgd"): "SignSGD, 32-bit float",
+            ("fixed", "sgd"): "8-bit fixed point",
+            ("fixed", "signsgd"): "SignSGD, 8-bit fixed point",
+            ("fixed", "psg"): "PSG",
+        }[self.method.arithmetic, self.method.update]
+        extras = []
+        if self.smd.drop:
+            extras.append("SMD")
+        if self.slu.skip:
+            extras.append("SLU")
+        if self.stochastic_depth.skip:
+            extras.append("stochastic depth")
+        if self.swa.start < 1.0:
+            extras.append("SWA")
+        if self.finetune.checkpoint:
+            extras.append(f"fine-tuning ({self.finetune.mode})")
+        return " + ".join([base, *extras])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain dictionary (tuples as lists)."""
+        return {
+            key: {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
+            if isinstance(value, dict)
+            else value
+            for key, value in asdict(self).items()
+        }
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read and check an experiment file. Raises UserError naming key, value and file."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    try:
+        table = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML: {error}") from error
+    table.setdefault("name", path.stem)
+    experiment: Experiment = _build(Experiment, table, str(path), "")
+    try:
+        check(experiment)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return experiment
+
+
+def _build(kind: type, table: dict[str, Any], source: str, prefix: str) -> Any:
+    known = {entry.name: entry for entry in fields(kind)}
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in known:
+            names = ", ".join(known)
+            raise UserError(f"{source}: unknown key {prefix}{key}: expected one of {names}")
+    values = {}
+    for key, value in table.items():
+        hint = hints[key]
+        if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+            if not isinstance(value, dict):
+                raise UserError(f"{source}: {prefix}{key} = {value!r}: expected a table [{key}]")
+            values[key] = _build(hint, value, source, f"{prefix}{key}.")
+        else:
+            values[key] = _convert(hint, value, f"{source}: {prefix}{key} = {value!r}")
+    missing = [n for n, e in known.items() if n not in values and _required(e)]
+    if missing:
+        raise UserError(f"{source}: missing key {prefix}{missing[0]}")
+    return kind(**values)
+
+
+def _required(entry: Any) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where}: expected a list of numbers")
+        return tuple(_convert(float, item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{where}: expected {hint.__name__}")
+    return value
+
+
+def check(e: Experiment) -> None:
+    """Refuse impossible values: UserError names key, value and what is possible."""
+
+    def need(holds: bool, key: str, value: object, expected: str) -> None:
+        if not holds:
+            raise UserError(f"{key} = {value!r}: expected {expected}")
+
+    t, p = e.train, e.psg
+    need(e.data.name in DATASETS, "data.name", e.data.name, " or ".join(DATASETS))
+    need(e.data.half in (None, *HALVES), "data.half", e.data.half, " or ".join(HALVES))
+    need(e.data.validation >= 0, "data.validation", e.data.validation, "0 or more")
+    for key in ("iterations", "batch", "log_every", "checkpoint_every"):
+        need(getattr(t, key) >= 1, f"train.{key}", getattr(t, key), "1 or more")
+    need(t.evaluate_every >= 0, "train.evaluate_every", t.evaluate_every, "0 or more")
+    need(t.seed >= 0, "train.seed", t.seed, "0 or more")
+    need(0 < e.lr < 1e3, "train.lr", e.lr, "above 0")
+    need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
+    need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
+    need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
+    need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
+    rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
+    need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
+    m = e.method
+    need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))
+    need(m.update in UPDATES, "method.update", m.update, " or ".join(UPDATES))
+    need(m.stream_bits in (8, 16), "method.stream_bits", m.stream_bits, "8 or 16")
+    fits = m.update != "psg" or m.arithmetic == "fixed"
+    need(fits, "method.update", m.update, "method.arithmetic = 'fixed' beside it")
+    need(0 <= p.beta <= 1, "psg.beta", p.beta, "0 to 1")
+    need(2 <= p.x_msb_bits < 8, "psg.x_msb_bits", p.x_msb_bits, "2 to 7")
+    need(2 <= p.g_msb_bits < 16, "psg.g_msb_bits", p.g_msb_bits, "2 to 15")
+    need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
+    need(0 <= e.slu.skip < 1, "slu.skip", e.slu.skip, "0 to below 1")
+    need(e.slu.lr > 0, "slu.lr", e.slu.lr, "above 0")
+    depth = e.stochastic_depth.skip
+    need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")
+    need(not (depth and e.slu.skip), "stochastic_depth.skip", depth, "0 where slu.skip is set")
+    need(0 <= e.swa.start <= 1, "swa.start", e.swa.start, "0 to 1")
+    need(e.swa.every >= 1, "swa.every", e.swa.every, "1 or more")
+    need(e.swa.statistics_batches >= 1, "swa.statistics_batches", e.swa.statistics_batches, ">= 1")
+    need(e.finetune.mode in MODES, "finetune.mode", e.finetune.mode, " or ".join(MODES))

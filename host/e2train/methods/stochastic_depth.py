@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
+from ..network.spec import NetworkSpec
 from ..rng import raw_words
 
 
@@ -32,17 +33,22 @@ class StochasticDepth:
 
     wants_products = False
 
-    def __init__(self, blocks: int, skip_ratio: float, seed: int) -> None:
+    def __init__(self, spec: NetworkSpec, skip_ratio: float, seed: int) -> None:
+        blocks = len(spec.skippable_blocks)
         self.survival = survival_probabilities(blocks, skip_ratio)
         self.seed = seed
+        self.ran = np.zeros((blocks, 0), bool)
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
-        self.samples, self.training = samples, training
+        self.training = training
         words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
-        self.alive = (words >> np.uint64(11)) * 2.0**-53 < self.survival
+        alive = (words >> np.uint64(11)) * 2.0**-53 < self.survival
+        if not training:
+            alive = np.ones_like(alive)
+        self.ran = np.repeat(alive[:, None], samples, axis=1)
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
-        return np.full(self.samples, bool(self.alive[index]) if self.training else True)
+        return self.ran[index]
 
     def scale(self, index: int) -> float:
         return 1.0 if self.training else float(self.survival[index])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cost.counter import Counter
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
@@ -21,6 +22,8 @@ Gradients = dict[str, np.ndarray]  # parameter name -> float32 gradient, average
 
 class Arithmetic(ABC):
     """Forward and explicit backward of the parts of a network, with exact counting of the work."""
+
+    counter: Counter
 
     @abstractmethod
     def begin(self, spec: NetworkSpec, parameters: Parameters, batch: int, training: bool) -> None:

@@ -8,7 +8,7 @@ is left out of both directions; batch-norm statistics come from the samples that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .spec import Block, NetworkSpec, Unit
 
 class SkipPolicy(Protocol):
     """Decides which samples run through a skippable block, and learns from what came of it."""
+
+    ran: np.ndarray
+    """bool [skippable blocks, N]: which samples of the last mini-batch ran each block."""
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         """A new mini-batch."""
@@ -174,10 +177,6 @@ class Network:
             )
             gradients.update(found)
         return g
-
-    def state(self) -> dict[str, Any]:
-        """JSON-able state besides the parameters."""
-        return self.arithmetic.state()
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[Outcome, np.ndarray]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -180,6 +181,20 @@ class Experiment:
             else value
             for key, value in asdict(self).items()
         }
+
+    def as_toml(self) -> str:
+        """The experiment as a file that `load_experiment` reads to an equal experiment."""
+        plain = self.as_dict()
+        tables = {key: value for key, value in plain.items() if isinstance(value, dict)}
+        lines = [_toml_line(k, v) for k, v in plain.items() if not isinstance(v, dict)]
+        for key, table in tables.items():
+            lines += ["", f"[{key}]"]
+            lines += [_toml_line(k, v) for k, v in table.items() if v is not None]
+        return "\n".join(lines) + "\n"
+
+
+def _toml_line(key: str, value: Any) -> str:
+    return f"{key} = {json.dumps(value)}"
 
 
 def load_experiment(path: Path) -> Experiment:

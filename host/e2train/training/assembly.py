@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an experiment to the parts that train it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..cost.counter import Counter
+from ..data.dataset import Dataset
+from ..device.base import Device
+from ..methods import fixed8, psg
+from ..methods.slu import SluGates
+from ..methods.stochastic_depth import StochasticDepth
+from ..network.arithmetic import Arithmetic
+from ..network.catalogue import network_spec
+from ..network.fixed import FixedArithmetic, FixedSettings
+from ..network.float32 import FloatArithmetic
+from ..network.float_backend import float_backend
+from ..network.network import Network
+from ..network.parameters import initial_parameters
+from ..network.spec import NetworkSpec
+from .experiment import Experiment
+
+
+@dataclass
+class Parts:
+    """What a trainer works with; `device` is None for float32."""
+
+    spec: NetworkSpec
+    network: Network
+    counter: Counter
+    policy: SluGates | StochasticDepth | None
+
+    @property
+    def gates(self) -> SluGates | None:
+        """The learned gates, if the policy has any."""
+        return self.policy if isinstance(self.policy, SluGates) else None
+
+    @property
+    def fixed(self) -> FixedArithmetic | None:
+        """The integer arithmetic, if it is that."""
+        arithmetic = self.network.arithmetic
+        return arithmetic if isinstance(arithmetic, FixedArithmetic) else None
+
+
+def fixed_settings(experiment: Experiment) -> FixedSettings:
+    """How the integer arithmetic takes gradients for the experiment's update."""
+    bits, chosen = experiment.method.stream_bits, experiment.psg
+    if experiment.method.update == "psg":
+        return psg.settings(chosen.beta, chosen.x_msb_bits, chosen.g_msb_bits, bits)
+    if experiment.method.update == "sgd":
+        return fixed8.settings(bits)
+    return FixedSettings(predict=False, stream_bits=bits)
+
+
+def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) -> Parts:
+    """Build network, arithmetic and skip policy; `device` is needed by `fixed` arithmetic."""
+    shape = dataset.train_images.shape[1:]
+    spec = network_spec(experiment.network, shape, dataset.classes)
+    counter = Counter()
+    arithmetic: Arithmetic
+    if experiment.method.arithmetic == "fixed":
+        if device is None:
+            raise ValueError("device: None given, expected an open device for fixed arithmetic")
+        arithmetic = FixedArithmetic(device, counter, fixed_settings(experiment), dataset.mean)
+    else:
+        arithmetic = FloatArithmetic(float_backend(), counter, dataset.mean, dataset.std)
+    seed = experiment.train.seed
+    policy: SluGates | StochasticDepth | None = None
+    if experiment.slu.skip:
+        policy = SluGates(spec, counter, experiment.slu.skip, seed)
+    elif experiment.stochastic_depth.skip:
+        policy = StochasticDepth(spec, experiment.stochastic_depth.skip, seed)
+    parameters = initial_parameters(spec, seed)
+    return Parts(spec, Network(spec, arithmetic, parameters, policy), counter, policy)

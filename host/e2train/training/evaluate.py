@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Top-1 and top-5 accuracy on a test set; its work is counted apart from training's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cost.counter import Counter
+from ..network.network import Network, cross_entropy
+from ..network.parameters import Parameters
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Percent correct among the best one and the best five answers, and the mean loss."""
+
+    top1: float
+    top5: float
+    loss: float
+
+
+def evaluate(
+    network: Network, images: np.ndarray, labels: np.ndarray, parameters: Parameters | None = None
+) -> Accuracy:
+    """Evaluate with running batch-norm statistics, all pictures counted (a last part too).
+
+    `parameters` stand in for the network's own, such as averaged weights.
+    """
+    own, counters = network.parameters, _swap_counters(network, None)
+    network.parameters = own if parameters is None else parameters
+    first = five = 0
+    loss = 0.0
+    try:
+        for start in range(0, len(labels), BATCH):
+            wanted = labels[start : start + BATCH]
+            logits = network.logits(images[start : start + BATCH], 0, training=False)
+            loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
+            better = (logits > logits[np.arange(len(wanted)), wanted][:, None]).sum(axis=1)
+            first += int((better < 1).sum())
+            five += int((better < 5).sum())
+    finally:
+        network.parameters = own
+        _swap_counters(network, counters)
+    total = len(labels)
+    return Accuracy(100.0 * first / total, 100.0 * five / total, loss / total)
+
+
+def _swap_counters(network: Network, counter: Counter | None) -> Counter:
+    """Give the network (and its gates) another counter; returns the one it had."""
+    had: Counter = network.arithmetic.counter
+    fresh = Counter() if counter is None else counter
+    network.arithmetic.counter = fresh
+    if network.policy is not None and hasattr(network.policy, "counter"):
+        network.policy.counter = fresh
+    return had

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves behind: the start event, result.json, and the check that a checkpoint is its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cost import plan
+from ..data.dataset import Dataset
+from ..errors import UserError
+from ..files import write_text
+from ..network.spec import NetworkSpec
+from .checkpoint import Checkpoint
+from .evaluate import Accuracy
+from .events import SCHEMA
+from .experiment import Experiment
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+RESULT = "result.json"
+
+
+def start(experiment: Experiment, dataset: Dataset, spec: NetworkSpec) -> dict[str, Any]:
+    """Facts of the start event."""
+    return {
+        "schema": SCHEMA,
+        "name": experiment.name,
+        "method": experiment.method_name,
+        "network": spec.name,
+        "dataset": dataset.name,
+        "dataset_label": dataset.label,
+        "arithmetic": experiment.method.arithmetic,
+        "iterations": experiment.offered,
+        "batch": experiment.train.batch,
+        "seed": experiment.train.seed,
+        "layers": [unit.name for unit in spec.units()] + ["classifier"],
+        "blocks": [block.name for block in spec.skippable_blocks],
+    }
+
+
+def result(trainer: Trainer, accuracy: Accuracy) -> dict[str, Any]:
+    """The finished cell: accuracy, exact counts and energy with its provenance."""
+    e, parts, tallies = trainer.experiment, trainer.parts, trainer.tallies
+    energy = trainer.energy.joules() or {}
+    standard = plan.iteration(parts.spec, plan.FLOAT32, e.train.batch)
+    counter = parts.counter
+    return {
+        "schema": SCHEMA,
+        "cell": {
+            "name": e.name,
+            "method": e.method_name,
+            "iterations_offered": e.offered,
+            "iterations_run": trainer.run_count,
+            "top1": accuracy.top1,
+            "top5": accuracy.top5,
+            "energy_joules": energy.get("joules"),
+            "energy_uncertainty_joules": energy.get("uncertainty_joules"),
+            "energy_provenance": energy.get("provenance"),
+            "energy_missing": trainer.energy.reason(),
+            "skip_ratio": tallies.skip_ratio,
+            "predictor_share": tallies.predictor_share,
+            "seconds": trainer.seconds,
+        },
+        "dataset": trainer.dataset.name,
+        "dataset_label": trainer.dataset.label,
+        "network": parts.spec.name,
+        "seed": e.train.seed,
+        "macs": counter.macs,
+        "bit_operations": counter.bit_operations,
+        "bytes": {"dram": counter.moved("dram"), "buffer": counter.moved("buffer")},
+        "smb_macs_per_iteration": standard.macs,
+        "smb_bit_operations_per_iteration": standard.bit_operations,
+        "modelled_joules": trainer.energy.modelled()["joules"],
+        "block_skip": tallies.block_skip,
+        "predictor_share_by_layer": tallies.share_by_layer,
+        "macs_by_pass": counter.by_pass(),
+    }
+
+
+def write_result(folder: Path, found: dict[str, Any]) -> None:
+    """Write result.json, whole or not at all."""
+    write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
+
+
+def same_run(path: Path, saved: Checkpoint, experiment: Experiment, network: str) -> None:
+    """UserError unless the checkpoint is of this very experiment."""
+    if saved.meta["network"] != network:
+        raise UserError(f"{path}: is of network {saved.meta['network']}, not of {network}")
+    wanted = json.loads(json.dumps(experiment.as_dict()))
+    for key, value in wanted.items():
+        before = saved.meta["experiment"].get(key)
+        if before != value:
+            raise UserError(f"{path}: was trained with {key} = {before}, not {value}")

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: offered mini-batches in, weights and a record out.
+
+All randomness is a function of seed and iteration, and everything else that a run depends on is in
+its checkpoint, so a run that was killed continues bit for bit as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.batches import augment, batch_indices
+from ..data.dataset import Dataset
+from ..device.base import Device
+from ..errors import UserError
+from ..methods.finetune import LAST_LAYER, start_from
+from ..methods.sgd import Sgd
+from ..methods.signsgd import signs
+from ..methods.smd import dropped
+from ..methods.swa import WeightAverage
+from ..network.parameters import Parameters
+from . import record
+from .assembly import assemble
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .evaluate import Accuracy, evaluate
+from .events import EventLog
+from .experiment import Experiment
+from .metering import RunEnergy
+from .tallies import Tallies
+
+DIVERGED = 50.0  # times the loss of guessing
+Progress = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
+
+
+class Trainer:
+    """One run in one folder. Use as a context manager, then `run()`."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        folder: Path,
+        *,
+        device: Device | None,
+        meter: str = "simulated",
+        resume: bool = False,
+    ) -> None:
+        self.experiment, self.dataset, self.folder = experiment, dataset, folder
+        if experiment.train.batch > len(dataset.train_labels):
+            raise UserError(
+                f"train.batch = {experiment.train.batch}: the training set has "
+                f"{len(dataset.train_labels)} pictures"
+            )
+        self.parts = assemble(experiment, dataset, device)
+        self.network = self.parts.network
+        if experiment.finetune.checkpoint:
+            start_from(
+                Path(experiment.finetune.checkpoint), self.parts.spec.name, self.network.parameters
+            )
+        train = experiment.train
+        self.optimiser = Sgd(self.network.parameters, train.momentum, train.weight_decay)
+        gates = self.parts.gates
+        self.gate_optimiser = None if gates is None else Sgd(gates.parameters, train.momentum, 0.0)
+        self.average = WeightAverage()
+        self.tallies = Tallies(self.parts.spec)
+        self.iteration = 0
+        self.run_count = 0
+        self.seconds = 0.0
+        self._meter = meter
+        saved = self._saved(resume)
+        self.energy = RunEnergy(
+            meter, folder / "meter", self.parts.counter, train.seed, saved.get("meter")
+        )
+        self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
+        self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.energy.close()
+        self.events.__exit__(None, None, None)
+        self.timing.__exit__(None, None, None)
+
+    # ---- the loop -------------------------------------------------------------------------------
+
+    def run(self, progress: Progress = lambda done, total, loss: None) -> dict[str, Any]:
+        """Train to the end (or go on from where the checkpoint stands); returns result.json."""
+        e, total = self.experiment, self.experiment.offered
+        if self.iteration == 0:
+            self.events.write("start", **record.start(e, self.dataset, self.parts.spec))
+        started, self._clock = time.monotonic(), time.monotonic()
+        loss: float | None = None
+        while self.iteration < total:
+            iteration = self.iteration
+            if not dropped(e.train.seed, iteration, e.smd.drop):
+                loss = self._mini_batch(iteration)
+            self.iteration += 1
+            if self._due(e.train.log_every):
+                self._log(started)
+            if self.iteration < total and e.train.evaluate_every:
+                if self._due(e.train.evaluate_every):
+                    self._evaluate(None)
+            if self._due(e.train.checkpoint_every):
+                self._checkpoint()
+            progress(self.iteration, total, loss)
+        return self._finish()
+
+    def _due(self, every: int) -> bool:
+        return self.iteration % every == 0 or self.iteration == self.experiment.offered
+
+    def _mini_batch(self, iteration: int) -> float:
+        e, data, network = self.experiment, self.dataset, self.network
+        chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
+        images = data.train_images[chosen]
+        if e.data.augment:
+            images = augment(
+                images, iteration, e.train.seed, data.mirror, data.shift, data.mean
+            )
+        last_only = e.finetune.checkpoint and e.finetune.mode == LAST_LAYER
+        step = network.classifier_only if last_only else network.forward_backward
+        outcome, gradients = step(images, data.train_labels[chosen], iteration)
+        self._stop_if_diverged(iteration, outcome.loss)
+        if e.method.update == "signsgd":
+            gradients = signs(gradients)
+        rate = e.schedule.rate(iteration)
+        self.optimiser.step(network.parameters, gradients, rate)
+        self._learn_to_skip(rate)
+        self.run_count += 1
+        self.tallies.add_loss(outcome.loss)
+        if self.parts.fixed is not None:
+            self.tallies.add_predictions(self.parts.fixed.tally)
+        if iteration >= e.swa.start * e.offered and self.run_count % e.swa.every == 0:
+            self.average.add(network.parameters)
+        self.energy.mini_batch()
+        return outcome.loss
+
+    def _learn_to_skip(self, rate: float) -> None:
+        gates, policy = self.parts.gates, self.parts.policy
+        if policy is not None:
+            self.tallies.add_decisions(policy.ran)
+        if gates is not None and self.gate_optimiser is not None:
+            drop = rate / self.experiment.lr  # the gates' rate falls with the network's
+            gate_rate = self.experiment.slu.lr * drop
+            self.gate_optimiser.step(gates.parameters, gates.gradients(), gate_rate)
+
+    def _stop_if_diverged(self, iteration: int, loss: float) -> None:
+        limit = DIVERGED * math.log(max(self.dataset.classes, 2))
+        if math.isfinite(loss) and loss < limit:
+            return
+        raise UserError(
+            f"{self.experiment.name}: diverged at iteration {iteration} (loss {loss:.4g}); the last "
+            f"good checkpoint is kept in {self.folder}: try a smaller train.lr"
+        )
+
+    # ---- the record -----------------------------------------------------------------------------
+
+    def _standing(self) -> dict[str, Any]:
+        """Energy and work so far, for an event."""
+        counter = self.parts.counter
+        return {
+            "energy": self.energy.joules(),
+            "modelled": self.energy.modelled(),
+            "macs": counter.macs,
+            "bit_operations": counter.bit_operations,
+        }
+
+    def _log(self, started: float) -> None:
+        self.energy.settle()
+        loss, shares = self.tallies.recent()
+        gates = self.parts.gates
+        self.events.write(
+            "progress",
+            iteration=self.iteration,
+            iterations_run=self.run_count,
+            loss=loss,
+            lr=self.experiment.schedule.rate(self.iteration - 1),
+            **self._standing(),
+            skip_ratio=self.tallies.skip_ratio or 0.0,
+            block_skip=self.tallies.block_skip,
+            predictor_share=shares,
+            alpha=None if gates is None else gates.controller.alpha,
+        )
+        now = time.monotonic()
+        each = (now - self._clock) / self.experiment.train.log_every
+        self.seconds += now - self._clock
+        self._clock = now
+        self.timing.write(
+            "time", iteration=self.iteration, seconds=now - started, seconds_per_iteration=each
+        )
+
+    def _evaluate(self, parameters: Parameters | None) -> Accuracy:
+        data = self.dataset
+        found = evaluate(self.network, data.test_images, data.test_labels, parameters)
+        self.events.write(
+            "evaluation",
+            iteration=self.iteration,
+            top1=found.top1,
+            top5=found.top5,
+            loss=found.loss,
+            weights="current" if parameters is None else "swa",
+            **self._standing(),
+        )
+        return found
+
+    def _finish(self) -> dict[str, Any]:
+        """Last evaluation, averaged weights, result.json and the final checkpoint."""
+        final = self._evaluate(None)
+        if self.average.count:
+            averaged = self.average.parameters(self.network.parameters)
+            self._renew_statistics(averaged)
+            self.energy.mini_batch()
+            self.energy.settle()
+            final = self._evaluate(averaged)
+        self.seconds += time.monotonic() - self._clock
+        self.events.write("end", iteration=self.iteration)
+        self.events.sync()
+        result = record.result(self, final)
+        record.write_result(self.folder, result)
+        return result
+
+    def _renew_statistics(self, averaged: Parameters) -> None:
+        """Batch-norm statistics for averaged weights, from forward passes over training data."""
+        e, data, own = self.experiment, self.dataset, self.network.parameters
+        self.network.parameters = averaged
+        for index in range(e.swa.statistics_batches):
+            chosen = batch_indices(len(data.train_labels), e.train.batch, index, e.train.seed)
+            self.network.logits(data.train_images[chosen], e.offered + index, training=True)
+        self.network.parameters = own
+
+    # ---- checkpoints ----------------------------------------------------------------------------
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where this run's checkpoint is."""
+        return self.folder / "checkpoint.npz"
+
+    def _groups(self) -> dict[str, dict[str, np.ndarray]]:
+        groups = {
+            "parameters": self.network.parameters,
+            "velocity": self.optimiser.velocity,
+            "average": self.average.mean,
+        }
+        if self.parts.gates is not None and self.gate_optimiser is not None:
+            groups["gates"] = self.parts.gates.parameters
+            groups["gate_velocity"] = self.gate_optimiser.velocity
+        return groups
+
+    def _checkpoint(self) -> None:
+        self.energy.settle()
+        self._stop_if_broken()
+        arrays = {
+            f"{group}/{name}": array
+            for group, table in self._groups().items()
+            for name, array in table.items()
+        }
+        gates = self.parts.gates
+        meta = {
+            "network": self.parts.spec.name,
+            "experiment": json.loads(json.dumps(self.experiment.as_dict())),
+            "iteration": self.iteration,
+            "run_count": self.run_count,
+            "average_count": self.average.count,
+            "arithmetic": self.network.arithmetic.state(),
+            "counter": self.parts.counter.state(),
+            "tallies": self.tallies.state(),
+            "controller": None if gates is None else vars(gates.controller),
+            "meter": self.energy.position(),
+            "events": self.events.sync(),
+            "timing": self.timing.sync(),
+            "seconds": self.seconds,
+        }
+        write_checkpoint(self.checkpoint_path, Checkpoint(meta, arrays))
+
+    def _stop_if_broken(self) -> None:
+        for name, value in self.network.parameters.items():
+            if not np.isfinite(value).all():
+                raise UserError(
+                    f"{self.experiment.name}: {name} is no longer finite at iteration "
+                    f"{self.iteration}; the last good checkpoint is kept in {self.folder}"
+                )
+
+    def _saved(self, resume: bool) -> dict[str, Any]:
+        """Restore everything but meter and logs from the checkpoint, if resuming and there is one."""
+        if not resume or not self.checkpoint_path.exists():
+            return {}
+        saved = read_checkpoint(self.checkpoint_path)
+        record.same_run(self.checkpoint_path, saved, self.experiment, self.parts.spec.name)
+        for name, array in saved.arrays.items():
+            group, key = name.split("/", 1)
+            if group == "average":
+                self.average.mean[key] = array
+            else:
+                self._groups()[group][key][...] = array
+        meta = saved.meta
+        self.iteration, self.run_count = meta["iteration"], meta["run_count"]
+        self.average.count, self.seconds = meta["average_count"], meta["seconds"]
+        self.network.arithmetic.restore(meta["arithmetic"])
+        self.parts.counter.restore(meta["counter"])
+        self.tallies.restore(meta["tallies"])
+        if self.parts.gates is not None:
+            vars(self.parts.gates.controller).update(meta["controller"])
+        return meta

@@ -26,9 +26,9 @@ from .slu_gates import (
 )
 
 SMALLEST_PROBABILITY = 0.1  # bounds the weight 1/p
-SKIP_DECAY = 0.95  # of the running skip ratio that steers alpha
+SKIP_DECAY = 0.8  # of the running skip ratio that steers alpha
 INTEGRAL_GAIN = 0.02
-PROPORTIONAL_GAIN = 1.0
+PROPORTIONAL_GAIN = 5.0
 
 
 def evaluation_thresholds(blocks: int) -> np.ndarray:

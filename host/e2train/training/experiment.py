@@ -88,7 +88,7 @@ class SluSettings:
     """[slu]: target skip ratio (0: no gates) and the gates' learning rate."""
 
     skip: float = 0.0
-    lr: float = 0.1
+    lr: float = 0.05
 
 
 @dataclass(frozen=True)

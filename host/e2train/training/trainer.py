@@ -132,7 +132,7 @@ class Trainer:
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
         self.optimiser.step(network.parameters, gradients, rate)
-        self._learn_to_skip(rate)
+        self._learn_to_skip()
         self.run_count += 1
         self.tallies.add_loss(outcome.loss)
         if self.parts.fixed is not None:
@@ -142,14 +142,15 @@ class Trainer:
         self.energy.mini_batch()
         return outcome.loss
 
-    def _learn_to_skip(self, rate: float) -> None:
+    def _learn_to_skip(self) -> None:
         gates, policy = self.parts.gates, self.parts.policy
         if policy is not None:
             self.tallies.add_decisions(policy.ran)
         if gates is not None and self.gate_optimiser is not None:
-            drop = rate / self.experiment.lr  # the gates' rate falls with the network's
-            gate_rate = self.experiment.slu.lr * drop
-            self.gate_optimiser.step(gates.parameters, gates.gradients(), gate_rate)
+            # a constant rate, so that alpha can steer the skip ratio to the very end
+            self.gate_optimiser.step(
+                gates.parameters, gates.gradients(), self.experiment.slu.lr
+            )
 
     def _stop_if_diverged(self, iteration: int, loss: float) -> None:
         limit = DIVERGED * math.log(max(self.dataset.classes, 2))

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
+STAMP := $(VENV)/.installed
+TORCH := 2.13.0
+# PyPI's Linux builds of torch bring several GB of CUDA; this index has the CPU builds. For a
+# machine with an NVIDIA GPU give PyTorch's index of your CUDA version and an empty TORCH_BUILD.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_BUILD ?= +cpu
+DEMO := sgd-fp32 fixed8 psg smd slu e2train
+CPP = $(shell find hls host -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null)
+# Two processes share the cores, so each keeps to one thread.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint test demo clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMP) ## create .venv with everything that training, tests and reports need
+
+check:
+	@need() { echo "setup: $$1 is missing; on Debian: apt-get install $$2" >&2; exit 1; }; \
+	command -v $(PYTHON) >/dev/null || need "$(PYTHON)" python3; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || need "Python 3.10 or newer" python3; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need "Python's venv with ensurepip" python3-venv; \
+	command -v g++ >/dev/null || need "the C++ compiler g++" g++
+
+$(STAMP): setup.py requirements/constraints.txt | check
+	@echo "setup: installing into $(VENV) (minutes on the first run)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install 'torch==$(TORCH)$(TORCH_BUILD)' 2>/dev/null || \
+	    $(PIP) install --extra-index-url $(TORCH_INDEX) 'torch==$(TORCH)'
+	@$(PIP) install -e '.[emulator,report,test,lint]' -c requirements/constraints.txt
+	@touch $@
+
+lint: setup ## style and types: ruff, mypy, clang-format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || \
+	    { echo "lint: the files above need '$(BIN)/ruff format .'" >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@test -z "$(CPP)" || $(BIN)/clang-format --dry-run -Werror $(CPP)
+
+test: setup lint ## lint, then every test
+	@$(BIN)/pytest -n 2 --no-header
+
+demo: setup ## train six methods on the embedded data and write runs/demo/report.html
+	@rm -rf runs/demo
+	@printf '%s\n' $(DEMO) | xargs -P 2 -I NAME \
+	    $(BIN)/e2train train experiments/demo/NAME.toml --out runs/demo/NAME
+	@$(BIN)/e2train report $(DEMO:%=runs/demo/%) --out runs/demo
+
+clean: ## remove .venv, caches and build outputs; runs/ and data/ stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -print | xargs rm -rf

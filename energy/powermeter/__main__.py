@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m powermeter` is the `powermeter` command."""
+
+from powermeter.cli import app
+
+app(prog_name="powermeter")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong with a meter, each as one line that its user can act upon."""
+
+from __future__ import annotations
+
+
+class MeterError(Exception):
+    """Any failure of a meter, a port or a recording; the message is one line."""
+
+
+class NoPortError(MeterError):
+    """There is no such port."""
+
+
+class PortPermissionError(MeterError):
+    """The port exists and this user may not open it."""
+
+
+class PortBusyError(MeterError):
+    """Another program holds the port."""
+
+
+class NoAnswerError(MeterError):
+    """The port opened and stayed silent."""
+
+
+class NoPacketError(MeterError):
+    """Bytes came, but nothing that the driver could read (often a wrong baud rate)."""
+
+
+class WrongInstrumentError(MeterError):
+    """The instrument answered and is another one, or speaks another protocol version."""
+
+
+class RefusedError(MeterError):
+    """The instrument understood a command and refused it."""
+
+
+class PortClosedError(MeterError):
+    """The port went away while in use: unplugged, or closed."""
+
+
+class SimulatorError(MeterError):
+    """A simulated meter was used in a way that it cannot follow."""
+
+
+class RecordingError(MeterError):
+    """A recording is missing, damaged, cannot be written, or does not fit what was asked of it."""

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An energy that says how sure it is and where it comes from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+#: `metered`: an external instrument; `on-chip`: RAPL and the like; `modelled`: operations and bytes
+#: times published costs; `simulated`: a simulated meter fed by such a model.
+PROVENANCES = ("metered", "on-chip", "modelled", "simulated")
+
+
+@dataclass(frozen=True)
+class Joules:
+    """Energy `value` with its standard uncertainty (one sigma, coverage factor k = 1), in joules.
+
+    The value may be negative: a difference of two energies is reported as it is, never clamped.
+    Energies of different provenance do not add up to anything that could be named, so combining
+    them raises `ValueError`.
+    """
+
+    value: float
+    uncertainty: float
+    provenance: str
+
+    def __post_init__(self) -> None:
+        _check_provenance(self.provenance)
+        if not math.isfinite(self.value):
+            raise ValueError(f"an energy must be finite, got {self.value} J")
+        if not (math.isfinite(self.uncertainty) and self.uncertainty >= 0):
+            raise ValueError(
+                f"a standard uncertainty must be finite and not negative, got {self.uncertainty} J"
+            )
+
+    def __add__(self, other: Joules) -> Joules:
+        """Sum; uncertainties add in quadrature, that is, the errors are taken as independent.
+
+        For two windows of one meter this understates the sum's uncertainty (gain and offset are
+        common to both) and overstates that of a difference.
+        """
+        if not isinstance(other, Joules):
+            return NotImplemented
+        return Joules(self.value + other.value, self._combined(other), self.provenance)
+
+    def __sub__(self, other: Joules) -> Joules:
+        """Difference, uncertainties in quadrature; negative where `other` is larger."""
+        if not isinstance(other, Joules):
+            return NotImplemented
+        return Joules(self.value - other.value, self._combined(other), self.provenance)
+
+    def saving_against(self, baseline: Joules) -> Saving:
+        """The share of `baseline` that this energy saves; negative where it needs more.
+
+        Raises `ValueError` when provenances differ or the baseline is not positive.
+        """
+        self._check_same(baseline, "compare")
+        if baseline.value <= 0:
+            raise ValueError(f"a saving needs a positive baseline, got {baseline}")
+        ratio = self.value / baseline.value
+        uncertainty = math.hypot(self.uncertainty, ratio * baseline.uncertainty) / baseline.value
+        return Saving(1.0 - ratio, uncertainty, self.provenance)
+
+    def _combined(self, other: Joules) -> float:
+        self._check_same(other, "combine")
+        return math.hypot(self.uncertainty, other.uncertainty)
+
+    def _check_same(self, other: Joules, verb: str) -> None:
+        if self.provenance != other.provenance:
+            raise ValueError(f"cannot {verb} {self.provenance} with {other.provenance} joules")
+
+    def __str__(self) -> str:
+        return f"{self.value:.6g} ± {self.uncertainty:.2g} J ({self.provenance})"
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Share saved (0.8 is 80 %), with standard uncertainty (k = 1) and provenance.
+
+    The two energies' errors are taken as independent. Where one meter measured both, its gain
+    error cancels in the ratio and the stated uncertainty is an upper bound.
+    """
+
+    fraction: float
+    uncertainty: float
+    provenance: str
+
+    def __post_init__(self) -> None:
+        _check_provenance(self.provenance)
+
+    @property
+    def percent(self) -> float:
+        """The saving in percent of the baseline."""
+        return 100.0 * self.fraction
+
+    def __str__(self) -> str:
+        return f"{self.percent:.4g} ± {100 * self.uncertainty:.2g} % ({self.provenance})"
+
+
+def _check_provenance(provenance: str) -> None:
+    if provenance not in PROVENANCES:
+        raise ValueError(f"provenance must be one of {', '.join(PROVENANCES)}, got {provenance!r}")

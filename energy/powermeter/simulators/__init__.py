@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated meters: the same bytes as the instruments', from a known power trace."""

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the report says in words: definitions, notes on the runs, versions."""
+
+from __future__ import annotations
+
+import platform
+from html import escape
+
+import numpy as np
+
+import e2train
+from e2train.report.load import BASELINE, Run
+from e2train.report.render import load_matplotlib
+from e2train.report.summary import last_energy, provenances_of
+
+PROVENANCE_MEANING = {
+    "metered": "Joules of an external instrument at the supply of the machine that trained.",
+    "on-chip": "Joules of a counter inside the machine that trained, such as RAPL.",
+    "modelled": (
+        "Operations and bytes moved, as the engine counted them, times published costs of each. "
+        "Nothing was measured."
+    ),
+    "simulated": (
+        "Joules of a simulated meter. Its power follows the energy model and its samples pass, "
+        "byte by byte, through the serial line, driver, recorder and integrator that a real meter "
+        "would use. So it proves the way of measuring; it says nothing about a board, and no "
+        "instrument was attached."
+    ),
+}
+
+
+def method_of_measurement(runs: list[Run]) -> str:
+    """Definitions of every column, as an HTML definition list."""
+    terms = [
+        (
+            "Top-1 and top-5 accuracy",
+            "Percent of all test samples, evaluated at the end with the weights that the method "
+            "hands out (averaged weights where it averages).",
+        ),
+        ("Baseline", _baseline(runs)),
+        (
+            "MAC saving (mac_saving)",
+            "100 · (1 - MACs / MACs of the baseline). Multiply-accumulates are counted by the "
+            "engine as it runs, forward and backward, predictors and gates included; a dropped "
+            "mini-batch or a skipped block adds nothing.",
+        ),
+        (
+            "Computational saving (computational_saving)",
+            "100 · (1 - bit operations / bit operations of the baseline), where a bit operation "
+            "count is MACs times the widths of both operands: 32 × 32 for the baseline, 8 × 8 in "
+            "an 8-bit forward pass, 4 × 10 in the sign predictor.",
+        ),
+        (
+            "Energy and energy saving (energy_joules, energy_saving)",
+            "Joules of the whole training, from the meter's samples inside the training window, "
+            "with their uncertainty; the saving is 100 · (1 - energy / energy of the baseline), "
+            "only between joules of one provenance. A gap in the meter's log leaves the energy "
+            "empty.",
+        ),
+        (
+            "Skip ratio and predictor share (skip_ratio, predictor_share)",
+            "Percent of block executions left out, by sample, over the iterations that ran; and "
+            "percent of weight-gradient signs decided by the low-precision predictor.",
+        ),
+        ("Time", "Seconds on the machine that ran the training, not on a board."),
+    ]
+    found = provenances_of(last_energy(run) for run in runs)
+    for provenance in dict.fromkeys([*found, "modelled"]):
+        cells = [
+            run.label for run in runs if (e := last_energy(run)) and e.provenance == provenance
+        ]
+        listed = f" Energy of: {', '.join(cells)}." if cells else ""
+        terms.append((f"Provenance: {provenance}", PROVENANCE_MEANING[provenance] + listed))
+    rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in terms)
+    return f"<dl>{rows}</dl>"
+
+
+def _baseline(runs: list[Run]) -> str:
+    text = "Every saving is against standard mini-batch SGD in 32-bit arithmetic"
+    if any(run.name == BASELINE and run.result for run in runs):
+        return (
+            f"{text}: the cell {BASELINE} of this report (of the same seed, where there are "
+            "several)."
+        )
+    return (
+        f"{text}. No finished cell {BASELINE} is in this report, so MACs and bit operations are "
+        "compared with what it would count for as many iterations as were offered, and there is "
+        "no energy saving."
+    )
+
+
+def notes(runs: list[Run]) -> list[str]:
+    """What a reader must know before the figures, one line each."""
+    lines = []
+    energies = [last_energy(run) for run in runs]
+    if "simulated" in provenances_of(energies):
+        lines.append(
+            "Simulated energy comes from a simulated meter driven by an energy model: it is no "
+            "measurement of hardware."
+        )
+    if len(provenances_of(energies)) > 1:
+        lines.append(
+            "The cells differ in where their energy comes from "
+            f"({', '.join(provenances_of(energies))}); joules of different provenance are not "
+            "compared."
+        )
+    for run in runs:
+        if not run.result:
+            lines.append(f"{run.label}: {run.state}; its numbers are those so far.")
+        if run.torn:
+            lines.append(
+                f"{run.label}: the last line of events.jsonl is incomplete (the run was "
+                "interrupted) and was left out."
+            )
+        if run.result and run.result.energy is None:
+            lines.append(f"{run.label}: no energy (no meter, or a gap in its log).")
+        lines += _miscounted(run)
+    return lines
+
+
+def _miscounted(run: Run) -> list[str]:
+    """Totals that do not equal the sum of their parts are shown, not mended."""
+    if not run.result or not run.result.macs_by_pass:
+        return []
+    parts = [item for column in run.result.macs_by_pass.values() for item in column.items()]
+    macs = sum(count for _, count in parts)
+    bits = sum(count * width[0] * width[1] for width, count in parts)
+    found = ((macs, run.result.macs, "MACs"), (bits, run.result.bit_operations, "bit operations"))
+    return [
+        f"{run.label}: its {name} by pass sum to {parts_sum:,}, its total is {total:,}."
+        for parts_sum, total, name in found
+        if parts_sum != total
+    ]
+
+
+def versions() -> str:
+    """Software that made this report, as HTML."""
+    matplotlib = load_matplotlib()
+    text = (
+        f"Report by e2train {e2train.__version__} with Python {platform.python_version()}, "
+        f"NumPy {np.__version__} and matplotlib {matplotlib.__version__}. Run folders and "
+        "summary: schema 1."
+    )
+    return f'<p class="fine">{escape(text)}</p>'

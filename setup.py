@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two packages from one tree: `e2train` (host/) and `powermeter` (energy/)."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+INIT = (HERE / "host/e2train/__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE).group(1)
+DATA = ["*.toml", "*.npz", "*.html", "*.css", "*.js", "*.json", "*.txt", "*.cpp", "*.hpp", "*.h"]
+
+setup(
+    name="e2train",
+    version=VERSION,
+    description="Energy-efficient CNN training (E2-Train) on a small FPGA and on its emulator",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages("host") + find_packages("energy"),
+    package_dir={"e2train": "host/e2train", "powermeter": "energy/powermeter"},
+    package_data={"": DATA},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": ["e2train = e2train.cli:main", "powermeter = powermeter.cli:main"]
+    },
+    # Only what a 32-bit Arm board can install: no torch, no SciPy, no matplotlib here.
+    install_requires=[
+        "array-api-compat",
+        "numpy>=1.26",
+        "pyserial",
+        "rich",
+        "tomli; python_version < '3.11'",
+        "typer",
+    ],
+    extras_require={
+        "emulator": ["torch==2.13.0"],
+        "report": ["matplotlib"],
+        "test": ["hypothesis", "pytest", "pytest-xdist", "scikit-learn"],
+        "lint": ["clang-format", "mypy", "ruff"],
+    },
+)

@@ -76,8 +76,10 @@ class _Sums:
     span_s: float = 0.0
     max_gap_s: float = 0.0
     samples: int = 0
-    least_w: float | None = None
+    last_w: float = 0.0
+    least_w: float | None = None  # of the readings in the window and one beyond each edge
     most_w: float | None = None
+    complete: bool = False  # a reading beyond the window's end has been seen
     edge_s2: float = 0.0
     saturated: bool = False  # the next reading stands at the end of its range
     over_range: int = 0
@@ -105,6 +107,7 @@ class RunningIntegral:
         """One reading: the averages over the interval that ended at `time_s`."""
         sums = self._sums
         last, sums.last_s = sums.last_s, time_s
+        before_w, sums.last_w = sums.last_w, power_w
         saturated, sums.saturated = sums.saturated, False
         if last is None:
             return
@@ -125,9 +128,13 @@ class RunningIntegral:
             sums.joules += power_w * inside
             sums.volt_s += voltage_v * inside
             sums.ampere_s += current_a * inside
-            sums.least_w = power_w if sums.least_w is None else min(sums.least_w, power_w)
-            sums.most_w = power_w if sums.most_w is None else max(sums.most_w, power_w)
             sums.over_range += saturated
+            self._spread(power_w)
+            if sums.samples == 1:
+                self._spread(before_w)
+        elif sums.samples and not sums.complete:
+            sums.complete = True
+            self._spread(power_w)
 
     def anchor(self, time_s: float, rtc_s: float, source: str) -> None:
         """The meter's real-time clock turned to `rtc_s` at `time_s`; polled ones are too coarse."""
@@ -205,6 +212,11 @@ class RunningIntegral:
         sums.samples += 1
         sums.edge_s2 += (inside * (1 - inside / length)) ** 2
         return inside
+
+    def _spread(self, power_w: float) -> None:
+        sums = self._sums
+        sums.least_w = power_w if sums.least_w is None else min(sums.least_w, power_w)
+        sums.most_w = power_w if sums.most_w is None else max(sums.most_w, power_w)
 
     def _extent(self) -> tuple[float, float]:
         """Length of the window and its longest uncovered stretch, edges included."""

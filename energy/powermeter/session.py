@@ -82,15 +82,20 @@ class SimulatedSession(MeterSession):
     """A recorded run on the simulated meter; time passes in `advance()` only."""
 
     def __init__(
-        self, meter: Meter, recorder: Recorder, simulator: LockstepIna226, limits: Limits | None
+        self,
+        meter: Ina226Serial,
+        recorder: Recorder,
+        simulator: LockstepIna226,
+        limits: Limits | None,
     ) -> None:
         super().__init__(meter, recorder, SIMULATED, limits)
         self._simulator = simulator
+        self._discarded = meter.discarded
 
     def advance(self, segments: Iterable[Segment]) -> None:
         """Let (seconds, watts) pass on the board; return when every due reading is on record."""
         self._simulator.advance(segments, self._recorder.check)
-        self._recorder.wait_for_bytes(self._simulator.sent, _PATIENCE_S)
+        self._recorder.wait_for_bytes(self._simulator.sent - self._discarded, _PATIENCE_S)
 
     def energy(self) -> WindowResult:
         """From the start of the run to its last reading; the same segments give the same bits."""

@@ -67,6 +67,8 @@ class Ina226Serial:
         # the stream: so a recording starts with them and needs nothing else to be understood.
         self._listener = LineDecoder(shunt_ohm)
         self._backlog = b""
+        #: bytes from before the pause, which nobody gets to see
+        self.discarded = 0
         self._closed = False
         self.hello: Hello | None = None
         self.config: Config | None = None
@@ -101,7 +103,7 @@ class Ina226Serial:
                 f"{self.hello.protocol}; need {_NAME} with protocol {_PROTOCOL}"
             )
         self._ask("SET STREAM 0", Ok)
-        self._backlog = b""
+        self.discarded, self._backlog = len(self._backlog), b""
         for key, word in (("averages", "AVG"), ("vct_us", "VCT"), ("ict_us", "ICT")):
             if key in self._settings:
                 self._ask(f"SET {word} {self._settings[key]}", Ok)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import cost, data, report, train
+from e2train.cli import bound, cost, data, report, train
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command("report")(report.report)
 app.command()(train.train)
+app.command()(bound.bound)
 app.command("cost")(cost.cost_command)
 
 

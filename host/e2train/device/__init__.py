@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 
 from ..errors import UserError
@@ -11,26 +12,49 @@ from .geometry import Geometry
 
 __all__ = ["Convolved", "Device", "Geometry", "Peaked", "PsgResult", "Tensor", "open_device"]
 
-BACKENDS = ("auto", "numpy", "torch", "cuda")
+BACKENDS = ("auto", "native", "numpy", "torch", "cuda")
 
 
 def open_device(name: str = "emulator", *, backend: str = "auto") -> Device:
     """Open a device by name.
 
-    "emulator": bit-exact on this computer; `backend` "numpy", "torch" (CPU), "cuda", or "auto",
-    which takes CUDA or CPU torch where installed and NumPy otherwise. Raises UserError for a name
-    or backend that is not available here.
+    "emulator": bit-exact on this computer; `backend` "native" (C++ kernels, built at first use),
+    "torch" (CPU), "cuda", "numpy", or "auto", which takes the first of native, torch and numpy that
+    works here and says so on standard error where it is not the first. All give the same integers.
+    Raises UserError for a name or backend that is not available here.
     """
     if name != "emulator":
         raise UserError(f"unknown device {name!r}: expected emulator")
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-    have_torch = find_spec("torch") is not None
-    if backend == "numpy" or (backend == "auto" and not have_torch):
+    if backend == "auto":
+        return _first_available()
+    return _open_backend(backend)
+
+
+def _first_available() -> Device:
+    try:
+        return _open_backend("native")
+    except UserError as error:
+        backend = "torch" if find_spec("torch") is not None else "numpy"
+        print(f"warning: emulator falls back to {backend}, slower: {error}", file=sys.stderr)
+        return _open_backend(backend)
+
+
+def _open_backend(backend: str) -> Device:
+    if backend == "native":
+        from .native_device import NativeEmulator
+        from .native_library import NativeUnavailable
+
+        try:
+            return NativeEmulator()
+        except NativeUnavailable as error:
+            raise UserError(f"backend 'native': {error}") from error
+    if backend == "numpy":
         from .numpy_device import NumpyEmulator
 
         return NumpyEmulator()
-    if not have_torch:
+    if find_spec("torch") is None:
         raise UserError(f"backend {backend!r} needs torch: pip install 'e2train[emulator]'")
     from .torch_device import open_torch
 

@@ -130,7 +130,7 @@ def failure_bound(
     count, delta_x, delta_g = int(predicted.sum()), predictor.delta_x, predictor.delta_g
     if count == 0:
         return FailureBound(0, predicted.size, 0.0, 0.0, delta_x, delta_g, 0.0, 0.0)
-    tau = quantise_beta(predictor.beta) / 2**16 * np.abs(m).max()
+    tau = quantise_beta(predictor.beta) / 2**16 * float(np.abs(m).max())
     tau = max(tau, 1.0) * delta_x * delta_g  # m is a non-zero integer where it predicts
     e1, e2 = _paper_terms(x, g, cut_x, geometry, predictor)
     per_weight = _cantelli(

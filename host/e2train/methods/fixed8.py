@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""8-bit fixed-point training after Banner et al., NeurIPS 2018 ("Scalable methods for 8-bit training").
+"""8-bit fixed-point training after Banner et al., "Scalable methods for 8-bit training" (2018).
 
 Kept: 8-bit activations, weights and gradients; the bifurcated gradient (8 bits go back to the
 input, section 4 there, while the weight gradient is taken from a wider copy, here the contract's

@@ -57,7 +57,10 @@ class Arithmetic(ABC):
     def unit_forward(
         self, unit: Unit, x: Value, *, last: bool, residual: Value | None, scale: float = 1.0
     ) -> Value:
-        """Convolution, batch norm (times `scale`), residual add, activation; `last`: to the stream."""
+        """Convolution, batch norm (times `scale`), residual add, activation.
+
+        `last`: the result is the stream.
+        """
 
     @abstractmethod
     def classify(self, stream: Value) -> np.ndarray:
@@ -90,7 +93,7 @@ class Arithmetic(ABC):
         """Channel means over a grid of positions, float64 [N, C]."""
 
     @abstractmethod
-    def gate_products(self, g: Value, after: Value, before: Value) -> np.ndarray:
+    def gate_products(self, block: Block, g: Value, after: Value, before: Value) -> np.ndarray:
         """Per-sample <g, after - before> in real units, float64 [N]."""
 
     @abstractmethod

@@ -206,7 +206,7 @@ class FixedArithmetic(Arithmetic):
     def _statistics(
         self, unit: Unit, y: FixedTensor, total: np.ndarray, squares: np.ndarray
     ) -> tuple[bn.Moments, int]:
-        """Batch statistics in training (running ones updated by the share that ran), else running."""
+        """Batch statistics in training (running ones move by the share that ran), else running."""
         mean = self.parameters[f"{unit.name}.running_mean"]
         variance = self.parameters[f"{unit.name}.running_variance"]
         count = y.samples * unit.geometry.out_height * unit.geometry.out_width
@@ -238,7 +238,9 @@ class FixedArithmetic(Arithmetic):
         multiplier, offset, shift = bn.forward_coefficients(
             gamma, beta, stats, y.exponent, exponent
         )
-        ceiling = int(round_half_up(np.ldexp(6.0, -exponent))) if unit.activation == "relu6" else None
+        ceiling = (
+            int(round_half_up(np.ldexp(6.0, -exponent))) if unit.activation == "relu6" else None
+        )
         z = self.device.normalise(
             y.tensor,
             multiplier,
@@ -250,7 +252,9 @@ class FixedArithmetic(Arithmetic):
             bits=self.settings.stream_bits if last else 8,
         )
         size = y.samples * unit.geometry.output_size
-        self.counter.elementwise(size * (16 if residual is None else 32), size * (16 if last else 8))
+        self.counter.elementwise(
+            size * (16 if residual is None else 32), size * (16 if last else 8)
+        )
         output = FixedTensor(z.tensor, y.samples, exponent, np.ldexp(float(z.peak), exponent))
         if track is None:
             self._stream_peak = max(self._stream_peak, output.peak)
@@ -440,6 +444,8 @@ class FixedArithmetic(Arithmetic):
                 g_bits=bits,
             )
             self.counter.convolution("backward_input", geometry, g.samples, bits, 8, 16)
+            read = (0 if masked is None else 8) + (0 if residual is None else 16)
+            self.counter.elementwise(read * g.samples * geometry.input_size, 0)
             return peaked, accumulator_exponent + shift
 
         if exponent is None and not track.known:  # nothing to go by: run once for the peak
@@ -466,8 +472,9 @@ class FixedArithmetic(Arithmetic):
         return FixedTensor(tensor, g.samples, g.exponent, g.peak)
 
     def gate_products(
-        self, g: FixedTensor, after: FixedTensor, before: FixedTensor
+        self, block: Block, g: FixedTensor, after: FixedTensor, before: FixedTensor
     ) -> np.ndarray:
+        self.counter.elementwise(48 * g.samples * block.units[-1].geometry.output_size, 0)
         products = self.device.gate_products(g.tensor, after.tensor, before.tensor)
         return np.ldexp(products.astype(np.float64), g.exponent + after.exponent)
 

@@ -88,6 +88,8 @@ class FloatArithmetic(Arithmetic):
         if block.shortcut == "identity":
             return stream
         first, last = block.units[0].geometry, block.units[-1].geometry
+        size = BITS * self.samples(stream) * last.output_size
+        self.counter.elementwise(size, size)
         kept = stream[:, :, :: first.stride, :: first.stride]
         before = (last.filters - first.channels) // 2
         return self.backend.pad_channels(kept, before, last.filters - first.channels - before)
@@ -101,7 +103,11 @@ class FloatArithmetic(Arithmetic):
         slope = self.parameters[f"{unit.name}.gamma"] / np.sqrt(variance + np.float32(EPSILON))
         offset = self.parameters[f"{unit.name}.beta"] - slope * mean
         put = self.backend.put
-        return y * put(slope[None, :, None, None]) + put(offset[None, :, None, None]), mean, variance
+        return (
+            y * put(slope[None, :, None, None]) + put(offset[None, :, None, None]),
+            mean,
+            variance,
+        )
 
     def _batch(self, unit: Unit, y: Array) -> tuple[Array, np.ndarray, np.ndarray]:
         gamma, beta = self.parameters[f"{unit.name}.gamma"], self.parameters[f"{unit.name}.beta"]
@@ -175,12 +181,15 @@ class FloatArithmetic(Arithmetic):
     def output_mask(self, unit: Unit, g: Array) -> Array:
         if unit.activation == "none":
             return g
+        size = BITS * self.samples(g) * unit.geometry.output_size
+        self.counter.elementwise(2 * size, size)
+        return self._masked(unit, g)
+
+    def _masked(self, unit: Unit, g: Array) -> Array:
         output = self._memory[unit.name].output
         open_ = output > 0
         if unit.activation == "relu6":
             open_ = open_ & (output < 6.0)
-        size = BITS * self.samples(g) * unit.geometry.output_size
-        self.counter.elementwise(2 * size, size)
         return self.backend.where(open_, g)
 
     def unit_backward(
@@ -204,19 +213,27 @@ class FloatArithmetic(Arithmetic):
             return None, gradients
         back = self.backend.input_gradient(dy, memory.weights, unit.geometry)
         self._count("backward_input", unit.geometry, samples)
-        if previous is not None:
-            back = self.output_mask(previous, back)
-        return back if residual is None else back + residual, gradients
+        if previous is not None and previous.activation != "none":
+            back = self._masked(previous, back)
+            self.counter.elementwise(BITS * samples * unit.geometry.input_size, 0)
+        if residual is not None:
+            back = back + residual
+            self.counter.elementwise(BITS * samples * unit.geometry.input_size, 0)
+        return back, gradients
 
     def shortcut_backward(self, block: Block, g: Array) -> Array:
         if block.shortcut == "identity":
             return g
         first, last = block.units[0].geometry, block.units[-1].geometry
         before = (last.filters - first.channels) // 2
+        size = BITS * self.samples(g) * first.input_size
+        self.counter.elementwise(size, size)
         return self.backend.scatter_strided(
             g, first.stride, before, first.channels, (first.height, first.width)
         )
 
-    def gate_products(self, g: Array, after: Array, before: Array) -> np.ndarray:
+    def gate_products(self, block: Block, g: Array, after: Array, before: Array) -> np.ndarray:
+        size = BITS * self.samples(g) * block.units[-1].geometry.output_size
+        self.counter.elementwise(3 * size, 0)
         products = (g * (after - before)).sum((1, 2, 3))
         return self.backend.get(products).astype(np.float64)

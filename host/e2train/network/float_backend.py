@@ -189,8 +189,9 @@ class TorchFloat:
         z, mean, inverse = self.torch.native_batch_norm(
             y, self.put(gamma), self.put(beta), None, None, True, 0.0, EPSILON
         )
-        inverse = self.get(inverse)
-        return z, self.get(mean), np.maximum(1.0 / (inverse * inverse) - np.float32(EPSILON), 0)
+        deviation = 1.0 / self.get(inverse)
+        variance = np.maximum(deviation * deviation - np.float32(EPSILON), 0)
+        return z, self.get(mean), variance
 
     def normalise_backward(
         self, g: Array, y: Array, gamma: np.ndarray, mean: np.ndarray, variance: np.ndarray

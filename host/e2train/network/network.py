@@ -84,7 +84,9 @@ class Network:
         first = next(self.spec.units()).geometry
         expected = (first.channels, first.height, first.width)
         if images.shape[1:] != expected:
-            raise UserError(f"pictures of {images.shape[1:]}, but {self.spec.name} takes {expected}")
+            raise UserError(
+                f"pictures of {images.shape[1:]}, but {self.spec.name} takes {expected}"
+            )
         self.arithmetic.begin(self.spec, self.parameters, len(images), training)
         if self.policy is not None:
             self.policy.begin(iteration, len(images), training)
@@ -128,7 +130,7 @@ class Network:
     def forward_backward(
         self, images: np.ndarray, labels: np.ndarray, iteration: int
     ) -> tuple[Outcome, Gradients]:
-        """One mini-batch: loss, and gradients of the mean loss (or PSG's signs) by parameter name."""
+        """One mini-batch: loss, and gradients of its mean (or PSG's signs) by parameter name."""
         logits = self.logits(images, iteration, training=True)
         outcome, g = cross_entropy(logits, labels)
         stream, gradients = self.arithmetic.classify_backward(g, to_stream=True)
@@ -149,7 +151,7 @@ class Network:
             return arithmetic.shortcut_backward(block, stream)
         g = stream if ran is None else arithmetic.take(stream, ran)
         if self.policy is not None and passage.index is not None and self.policy.wants_products:
-            products = arithmetic.gate_products(g, passage.after, passage.before)
+            products = arithmetic.gate_products(block, g, passage.after, passage.before)
             self.policy.observe(passage.index, products)
         g = arithmetic.output_mask(block.units[-1], g)
         residual = arithmetic.shortcut_backward(block, g) if block.skippable else None
@@ -180,7 +182,7 @@ class Network:
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[Outcome, np.ndarray]:
-    """Softmax cross-entropy: mean loss, and each sample's own gradient p - onehot (not averaged)."""
+    """Softmax cross-entropy: mean loss, and each sample's own gradient p - onehot."""
     p = softmax(logits)
     rows = np.arange(len(labels))
     with np.errstate(divide="ignore", invalid="ignore"):

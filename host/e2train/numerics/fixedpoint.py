@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounding shifts, saturation, predictor slices and quantisation: the integer half of docs/numerics.md."""
+"""Rounding shifts, saturation, predictor slices and quantisation (docs/numerics.md)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def saturate(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 def slice_msb(values: np.ndarray, bits: int, msb: int) -> np.ndarray:
-    """The `msb` most significant of `bits` bits, rounded half up, symmetric: the predictor's operand.
+    """The `msb` most significant of `bits` bits, rounded half up: the predictor's operand.
 
     `clip((v + 2^(bits-msb-1)) >> (bits-msb), +-(2^(msb-1)-1))`. Rounding matters: truncation of
     the output gradient biases every sum, because activations after ReLU have a positive mean.
@@ -54,7 +54,7 @@ def round_half_up(values: np.ndarray) -> np.ndarray:
 
 
 def exponent_for(peak: float, limit: int) -> int:
-    """Smallest e with `peak <= limit * 2^e` (0 for a peak of 0): the tightest exponent that holds it."""
+    """Smallest e with `peak <= limit * 2^e`; 0 for a peak of 0."""
     if not peak > 0:
         return 0
     mantissa, exponent = math.frexp(peak / limit)  # peak / limit = mantissa * 2^exponent
@@ -69,5 +69,5 @@ def quantise_weights(weights: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def quantise_beta(beta: float) -> int:
-    """The predictor's threshold ratio as the integer that every device compares with: round(beta * 2^16)."""
+    """The threshold ratio as the integer that every device compares with: round(beta * 2^16)."""
     return math.floor(beta * (1 << BETA_FRACTION_BITS) + 0.5)

@@ -29,7 +29,10 @@ class Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically. Raises UserError when the disk is full or the folder not writable."""
     header = json.dumps({**checkpoint.meta, "version": VERSION})
-    arrays = {**checkpoint.arrays, _HEADER: np.frombuffer(header.encode(), np.uint8)}
+    arrays: dict[str, Any] = {
+        **checkpoint.arrays,
+        _HEADER: np.frombuffer(header.encode(), np.uint8),
+    }
     try:
         write_atomically(path, lambda stream: np.savez(stream, **arrays))
     except OSError as error:

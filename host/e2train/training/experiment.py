@@ -28,7 +28,7 @@ UPDATES = ("sgd", "signsgd", "psg")
 
 @dataclass(frozen=True)
 class DataSettings:
-    """[data]: name; augment; validation (images taken out of the training set); half; split_seed."""
+    """[data]: name, augmentation, validation pictures taken from the training set, half, seed."""
 
     name: str = "digits"
     augment: bool = True
@@ -60,7 +60,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """[method]: arithmetic, update (with `fixed` and `sgd` as Banner et al.), residual stream width."""
+    """[method]: arithmetic, update (`fixed` with `sgd` is Banner et al.'s), stream width."""
 
     arithmetic: str = "float32"
     update: str = "sgd"
@@ -100,7 +100,7 @@ class DepthSettings:
 
 @dataclass(frozen=True)
 class SwaSettings:
-    """[swa]: fraction of the iterations after which weights are averaged (1: never), and how often."""
+    """[swa]: from which fraction of the iterations weights are averaged (1: never); how often."""
 
     start: float = 1.0
     every: int = 10

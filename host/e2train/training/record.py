@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves behind: the start event, result.json, and the check that a checkpoint is its own."""
+"""What a run leaves behind: start event, result.json; whether a checkpoint is its own."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run adds up besides its cost: losses, skipped samples a block, predicted weights a layer."""
+"""What a run adds up besides cost: losses, skipped samples, predicted weights."""
 
 from __future__ import annotations
 

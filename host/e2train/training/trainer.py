@@ -101,13 +101,13 @@ class Trainer:
         while self.iteration < total:
             iteration = self.iteration
             if not dropped(e.train.seed, iteration, e.smd.drop):
-                loss = self._mini_batch(iteration)
+                loss = self.mini_batch(iteration)
             self.iteration += 1
             if self._due(e.train.log_every):
                 self._log(started)
-            if self.iteration < total and e.train.evaluate_every:
-                if self._due(e.train.evaluate_every):
-                    self._evaluate(None)
+            halfway = e.train.evaluate_every and self.iteration < total
+            if halfway and self._due(e.train.evaluate_every):
+                self._evaluate(None)
             if self._due(e.train.checkpoint_every):
                 self._checkpoint()
             progress(self.iteration, total, loss)
@@ -116,14 +116,13 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.experiment.offered
 
-    def _mini_batch(self, iteration: int) -> float:
+    def mini_batch(self, iteration: int) -> float:
+        """Train on the mini-batch offered at `iteration`; returns its loss."""
         e, data, network = self.experiment, self.dataset, self.network
         chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
         images = data.train_images[chosen]
         if e.data.augment:
-            images = augment(
-                images, iteration, e.train.seed, data.mirror, data.shift, data.mean
-            )
+            images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
         last_only = e.finetune.checkpoint and e.finetune.mode == LAST_LAYER
         step = network.classifier_only if last_only else network.forward_backward
         outcome, gradients = step(images, data.train_labels[chosen], iteration)
@@ -148,9 +147,7 @@ class Trainer:
             self.tallies.add_decisions(policy.ran)
         if gates is not None and self.gate_optimiser is not None:
             # a constant rate, so that alpha can steer the skip ratio to the very end
-            self.gate_optimiser.step(
-                gates.parameters, gates.gradients(), self.experiment.slu.lr
-            )
+            self.gate_optimiser.step(gates.parameters, gates.gradients(), self.experiment.slu.lr)
 
     def _stop_if_diverged(self, iteration: int, loss: float) -> None:
         limit = DIVERGED * math.log(max(self.dataset.classes, 2))
@@ -289,7 +286,7 @@ class Trainer:
                 )
 
     def _saved(self, resume: bool) -> dict[str, Any]:
-        """Restore everything but meter and logs from the checkpoint, if resuming and there is one."""
+        """Restore all but meter and logs from the checkpoint, if resuming and there is one."""
         if not resume or not self.checkpoint_path.exists():
             return {}
         saved = read_checkpoint(self.checkpoint_path)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that `e2train cost` tells about a network, as JSON-able data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..methods.slu_gates import gate_macs
+from ..network.spec import Block, NetworkSpec, Unit
+from .counter import Counter
+from .energy import EnergyModel
+from .plan import FIXED8, FLOAT32, FULL_SIGN, OFFERED, PSG, Scheme, expected
+
+SKIPS = (20, 40, 60)  # percent, the paper's table 3
+SMD = Fraction(2, 3)  # table 3: half of 4/3 as many mini-batches
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train: scheme, share of mini-batches kept, percentage of blocks skipped (SLU)."""
+
+    name: str
+    scheme: Scheme
+    kept: Fraction = Fraction(1)
+    skip: int = 0
+
+    @property
+    def gated(self) -> bool:
+        """Whether SLU's gates run."""
+        return self.skip > 0
+
+
+METHODS = (
+    Method("sgd-fp32", FLOAT32),
+    Method("smd", FLOAT32, SMD),
+    Method("fixed8", FIXED8),
+    Method("signsgd", FULL_SIGN),
+    Method("psg", PSG),
+    *(Method(f"e2train-{skip}", PSG, SMD, skip) for skip in (0, *SKIPS)),
+)
+
+
+def count(spec: NetworkSpec, method: Method, batch: int, predicted: float) -> Counter:
+    """Expected cost of OFFERED baseline iterations' worth of training by a method."""
+    return expected(
+        spec,
+        method.scheme,
+        batch,
+        kept=method.kept,
+        skip=Fraction(method.skip, 100),
+        predicted=predicted,
+        gated=method.gated,
+    )
+
+
+def skippable_share(spec: NetworkSpec) -> float:
+    """Share of the forward multiply-accumulates that gates may skip."""
+    return sum(block.macs for block in spec.skippable_blocks) / spec.forward_macs
+
+
+def gate_overhead(spec: NetworkSpec) -> float:
+    """Multiply-accumulates of all gates over those of the network, forward."""
+    return sum(map(gate_macs, spec.skippable_blocks)) / spec.forward_macs
+
+
+def layers(spec: NetworkSpec, batch: int) -> list[dict[str, Any]]:
+    """One entry a convolution and the classifier: shape, MACs, weights, bytes, skipping."""
+    entries = []
+    for block in spec.blocks:
+        for unit in block.units:
+            entries.append(_layer(unit, batch, block if block.skippable else None))
+    entries.append(_layer(Unit("classifier", spec.classifier, "none"), batch, None))
+    return entries
+
+
+def _layer(unit: Unit, batch: int, block: Block | None) -> dict[str, Any]:
+    geometry, forward = unit.geometry, Counter()
+    forward.convolution("forward", geometry, batch, 8, 8, 16)
+    first = block is not None and unit is block.units[0]
+    return {
+        "name": unit.name,
+        "input": [geometry.channels, geometry.height, geometry.width],
+        "output": [geometry.filters, geometry.out_height, geometry.out_width],
+        "kernel": list(geometry.kernel),
+        "stride": geometry.stride,
+        "groups": geometry.groups,
+        "macs": geometry.macs,
+        "weights": geometry.weights,
+        "forward_dram_bytes": forward.bytes,
+        "skippable": block is not None,
+        "gate_macs": gate_macs(block) if block is not None and first else 0,
+    }
+
+
+def methods(
+    spec: NetworkSpec, batch: int, predicted: float, model: EnergyModel
+) -> list[dict[str, Any]]:
+    """One entry a method, savings against the first (32-bit SGD on every mini-batch)."""
+    counts = {method.name: count(spec, method, batch, predicted) for method in METHODS}
+    base = counts[METHODS[0].name]
+    return [_method(name, work, base, model) for name, work in counts.items()]
+
+
+def _method(name: str, work: Counter, base: Counter, model: EnergyModel) -> dict[str, Any]:
+    energy, whole = model.joules(work), model.joules(base)
+    trace, reference = model.segments(work), model.segments(base)
+    board, board_base = (sum(s * w for s, w in t) for t in (trace, reference))
+    return {
+        "name": name,
+        "macs": work.macs,
+        "bit_operations": work.bit_operations,
+        "dram_bytes": work.bytes,
+        "macs_by_pass": work.by_pass(),
+        "mac_saving": _saving(work.macs, base.macs),
+        "computational_saving": _saving(work.bit_operations, base.bit_operations),
+        "energy": {
+            "compute_j": energy.compute,
+            "dram_j": energy.dram,
+            "buffer_j": energy.buffer,
+            "total_j": energy.total,
+            "provenance": energy.provenance,
+        },
+        "energy_saving": _saving(energy.total, whole.total),
+        "board": {
+            "seconds": sum(s for s, _ in trace),
+            "joules": board,
+            "provenance": "modelled",
+            "saving": _saving(board, board_base),
+        },
+    }
+
+
+def _saving(value: float, base: float) -> float:
+    """Percent saved against the baseline."""
+    return 100.0 * (1.0 - value / base)
+
+
+def summary(
+    spec: NetworkSpec, data: str, batch: int, predicted: float, model: EnergyModel
+) -> dict[str, Any]:
+    """The whole of `e2train cost --json`."""
+    return {
+        "network": spec.name,
+        "data": data,
+        "batch": batch,
+        "predictor_share": predicted,
+        "iterations": OFFERED,
+        "smd_kept": str(SMD),
+        "forward_macs": spec.forward_macs,
+        "weights": sum(u.geometry.weights for u in spec.units()) + spec.classifier.weights,
+        "skippable_share": skippable_share(spec),
+        "gate_overhead": gate_overhead(spec),
+        "layers": layers(spec, batch),
+        "methods": methods(spec, batch, predicted, model),
+    }

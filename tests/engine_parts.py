@@ -50,8 +50,9 @@ def batch(spec: NetworkSpec, samples: int, seed: int = 0) -> tuple[np.ndarray, n
         chosen = np.random.default_rng(seed).permutation(len(data.train_labels))[:samples]
         return data.train_images[chosen], data.train_labels[chosen]
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (samples, shape[0], shape[1] // 4, shape[2] // 4))
-    images = coarse.repeat(4, axis=2).repeat(4, axis=3) + rng.integers(-20, 21, (samples, *shape))
+    coarse = rng.integers(0, 256, (samples, shape[0], -(-shape[1] // 4), -(-shape[2] // 4)))
+    smooth = coarse.repeat(4, axis=2).repeat(4, axis=3)[:, :, : shape[1], : shape[2]]
+    images = smooth + rng.integers(-20, 21, (samples, *shape))
     return images.clip(0, 255).astype(np.uint8), rng.integers(0, 10, samples)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import bound, cost, data, report, train
+from e2train.cli import bench, bound, cost, data, device, report, train
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -28,6 +28,8 @@ app = typer.Typer(
 # Each subcommand has a module of its own here, which imports what it needs when it runs: the
 # command line must start on a board that has neither torch nor matplotlib.
 app.add_typer(data.app, name="data")
+app.add_typer(device.app, name="device")
+app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)

@@ -53,6 +53,10 @@ def train(
         opened = None
         if chosen.method.arithmetic == "fixed":
             opened = stack.enter_context(open_device(device))
+        elif device != "emulator":
+            raise UserError(
+                f"--device {device}: {experiment} trains in float32, which devices do not compute"
+            )
         trainer = stack.enter_context(
             Trainer(chosen, dataset, folder, device=opened, meter=meter, resume=resume)
         )

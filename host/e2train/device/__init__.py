@@ -15,12 +15,15 @@ __all__ = ["Convolved", "Device", "Geometry", "Peaked", "PsgResult", "Tensor", "
 BACKENDS = ("auto", "native", "numpy", "torch", "cuda")
 
 
-def open_device(name: str = "emulator", *, backend: str = "auto") -> Device:
+def open_device(
+    name: str = "emulator", *, backend: str = "auto", threads: int | None = None
+) -> Device:
     """Open a device by name.
 
     "emulator": bit-exact on this computer; `backend` "native" (C++ kernels, built at first use),
     "torch" (CPU), "cuda", "numpy", or "auto", which takes the first of native, torch and numpy that
     works here and says so on standard error where it is not the first. All give the same integers.
+    `threads` (native only): OMP_NUM_THREADS, or else every processor, where it is None.
     Raises UserError for a name or backend that is not available here.
     """
     if name != "emulator":
@@ -28,26 +31,26 @@ def open_device(name: str = "emulator", *, backend: str = "auto") -> Device:
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "auto":
-        return _first_available()
-    return _open_backend(backend)
+        return _first_available(threads)
+    return _open_backend(backend, threads)
 
 
-def _first_available() -> Device:
+def _first_available(threads: int | None) -> Device:
     try:
-        return _open_backend("native")
+        return _open_backend("native", threads)
     except UserError as error:
         backend = "torch" if find_spec("torch") is not None else "numpy"
         print(f"warning: emulator falls back to {backend}, slower: {error}", file=sys.stderr)
-        return _open_backend(backend)
+        return _open_backend(backend, threads)
 
 
-def _open_backend(backend: str) -> Device:
+def _open_backend(backend: str, threads: int | None) -> Device:
     if backend == "native":
         from .native_device import NativeEmulator
         from .native_library import NativeUnavailable
 
         try:
-            return NativeEmulator()
+            return NativeEmulator(threads)
         except NativeUnavailable as error:
             raise UserError(f"backend 'native': {error}") from error
     if backend == "numpy":

@@ -18,9 +18,10 @@ from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent / "native"
-COMMON_FLAGS = ("-std=c++17", "-O3", "-fwrapv", "-fPIC", "-shared", "-Wno-psabi")
-# Tried in this order: this processor's instructions and threads; then without what is not known.
-FLAG_SETS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-march=native",), ())
+COMMON_FLAGS = ("-std=c++17", "-O3", "-fwrapv", "-fPIC", "-shared", "-pthread", "-Wno-psabi")
+# Tried in this order: this processor's instructions, as the compilers for different processors
+# call them; then the plain instruction set.
+FLAG_SETS: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
 BUILD_SECONDS = 300
 
 

@@ -10,6 +10,7 @@
 #include "geometry.hpp"
 #include "lanes.hpp"
 #include "rounding.hpp"
+#include "threads.hpp"
 
 namespace e2 {
 
@@ -51,14 +52,14 @@ void depthwise_forward(const Geometry& g, const int8_t* x, const int8_t* w, Fini
                        int threads) {
     const std::vector<int32_t> weights = by_tap(g, w);
     const int channels = g.channels;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    Pieces rows((int64_t)g.samples * g.out_height);
+    std::mutex joining;
+    share(rows, threads, [&] {
         const size_t size = (size_t)g.out_width * channels;
         Buffer<int32_t> sums(size);
         Finish mine(finish);
-#pragma omp for schedule(static)
-        for (int row = 0; row < g.samples * g.out_height; ++row) {
-            const int n = row / g.out_height, p = row % g.out_height;
+        for (int64_t row; rows.take(row);) {
+            const int64_t n = row / g.out_height, p = row % g.out_height;
             std::fill(sums.get(), sums.get() + size, 0);
             for (int r = 0; r < g.kernel_h; ++r) {
                 const int h = p * g.stride + r - g.padding;
@@ -75,9 +76,9 @@ void depthwise_forward(const Geometry& g, const int8_t* x, const int8_t* w, Fini
             }
             finish_row(mine, sums.get(), g.out_width, channels, (ptrdiff_t)row * size);
         }
-#pragma omp critical
+        const std::lock_guard<std::mutex> lock(joining);
         finish.join(mine);
-    }
+    });
 }
 
 template <class Finish>
@@ -86,15 +87,15 @@ void depthwise_input_gradient(const Geometry& g, const int16_t* gradient, int g_
     const std::vector<int32_t> weights = by_tap(g, w);
     const int channels = g.channels;
     const size_t from_size = (size_t)g.out_width * channels;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    Pieces rows((int64_t)g.samples * g.height);
+    std::mutex joining;
+    share(rows, threads, [&] {
         const size_t size = (size_t)g.width * channels;
         Buffer<int32_t> sums(size);
         Buffer<int16_t> narrowed(from_size);
         Finish mine(finish);
-#pragma omp for schedule(static)
-        for (int row = 0; row < g.samples * g.height; ++row) {
-            const int n = row / g.height, h = row % g.height;
+        for (int64_t row; rows.take(row);) {
+            const int64_t n = row / g.height, h = row % g.height;
             std::fill(sums.get(), sums.get() + size, 0);
             for (int r = 0; r < g.kernel_h; ++r) {
                 const int meets = h + g.padding - r, p = meets / g.stride;
@@ -116,9 +117,9 @@ void depthwise_input_gradient(const Geometry& g, const int16_t* gradient, int g_
             }
             finish_row(mine, sums.get(), g.width, channels, (ptrdiff_t)row * size);
         }
-#pragma omp critical
+        const std::lock_guard<std::mutex> lock(joining);
         finish.join(mine);
-    }
+    });
 }
 
 // Weight gradient: out[tap][C] += sum of x * g, int64; x and g rows as int16. Up to 510 products of

@@ -10,11 +10,13 @@
 
 #include "lanes.hpp"
 #include "rounding.hpp"
+#include "threads.hpp"
 
 namespace e2 {
 namespace {
 
 constexpr int PERIOD = 512;
+constexpr int SPAN = 1 << 16;  // elements that a thread takes at a time
 
 // `channels` values repeated up to the period.
 std::vector<int32_t> repeated(const int32_t* values, int channels, int period) {
@@ -28,12 +30,30 @@ int period_of(int channels) { return ceil_div(PERIOD, channels) * channels; }
 // Runs body(start, count) on stretches of at most `period` elements and returns the largest result.
 template <class Body>
 int32_t for_periods(int64_t count, int period, int threads, const Body& body) {
+    const int64_t span = (int64_t)period * std::max(1, SPAN / period);
+    Pieces spans((count + span - 1) / span);
+    std::mutex joining;
     int32_t top = 0;
-    const int64_t periods = (count + period - 1) / period;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1) reduction(max : top)
-    for (int64_t i = 0; i < periods; ++i)
-        top = std::max(top, body(i * period, (int)std::min<int64_t>(period, count - i * period)));
+    share(spans, threads, [&] {
+        int32_t mine = 0;
+        for (int64_t piece; spans.take(piece);) {
+            const int64_t end = std::min(count, (piece + 1) * span);
+            for (int64_t at = piece * span; at < end; at += period)
+                mine = std::max(mine, body(at, (int)std::min<int64_t>(period, end - at)));
+        }
+        const std::lock_guard<std::mutex> lock(joining);
+        top = std::max(top, mine);
+    });
     return top;
+}
+
+// Runs body(sample) for every sample.
+template <class Body>
+void for_samples(int samples, int threads, const Body& body) {
+    Pieces pieces(samples);
+    share(pieces, threads, [&] {
+        for (int64_t n; pieces.take(n);) body(n);
+    });
 }
 
 struct Affine {
@@ -92,25 +112,22 @@ void mask(const int16_t* g, const Output* output, int ceiling, int64_t count, in
     });
 }
 
-// Sums of g and g * y over the periods [begin, end) into total, products [period].
+// Adds the sums of g and g * y over the periods [begin, end) to total, products [period]. A span
+// holds at most SPAN 16-bit values a channel position, which 32 bits can sum.
 void sum_periods(const int16_t* g, const int16_t* y, int64_t begin, int64_t end, int64_t count,
                  int period, int64_t* total, int64_t* products) {
-    constexpr int64_t AT_ONCE = 32768;  // 16-bit values that 32 bits can sum
-    std::vector<int32_t> sums(period);
-    for (int64_t first = begin; first < end; first += AT_ONCE) {
-        std::fill(sums.begin(), sums.end(), 0);
-        for (int64_t i = first; i < std::min(end, first + AT_ONCE); ++i) {
-            const int n = (int)std::min<int64_t>(period, count - i * period);
-            const int16_t *__restrict gs = g + i * period, *__restrict ys = y + i * period;
-            int32_t* __restrict to = sums.data();
-            int64_t* __restrict dots = products;
-            for (int j = 0; j < n; ++j) {
-                to[j] += gs[j];
-                dots[j] += gs[j] * ys[j];
-            }
+    std::vector<int32_t> sums(period, 0);
+    int32_t* __restrict to = sums.data();
+    int64_t* __restrict dots = products;
+    for (int64_t i = begin; i < end; ++i) {
+        const int n = (int)std::min<int64_t>(period, count - i * period);
+        const int16_t *__restrict gs = g + i * period, *__restrict ys = y + i * period;
+        for (int j = 0; j < n; ++j) {
+            to[j] += gs[j];
+            dots[j] += gs[j] * ys[j];
         }
-        for (int j = 0; j < period; ++j) total[j] += sums[j];
     }
+    for (int j = 0; j < period; ++j) total[j] += sums[j];
 }
 
 }  // namespace
@@ -152,20 +169,22 @@ void e2_mask(const int16_t* g, const void* output, int output_bits, int ceiling,
 void e2_gradient_sums(const int16_t* g, const int16_t* y, int64_t count, int channels,
                       int64_t* total, int64_t* products, int threads) {
     const int period = period_of(channels);
-    const int64_t periods = (count + period - 1) / period;
+    const int64_t periods = (count + period - 1) / period, span = std::max(1, SPAN / period);
     std::fill(total, total + channels, 0);
     std::fill(products, products + channels, 0);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int t = 0; t < threads; ++t) {
+    Pieces spans((periods + span - 1) / span);
+    std::mutex adding;
+    share(spans, threads, [&] {
         std::vector<int64_t> sums(period), dots(period);
-        sum_periods(g, y, periods * t / threads, periods * (t + 1) / threads, count, period,
-                    sums.data(), dots.data());
-#pragma omp critical
+        for (int64_t piece; spans.take(piece);)
+            sum_periods(g, y, piece * span, std::min(periods, (piece + 1) * span), count, period,
+                        sums.data(), dots.data());
+        const std::lock_guard<std::mutex> lock(adding);
         for (int j = 0; j < period; ++j) {
             total[j % channels] += sums[j];
             products[j % channels] += dots[j];
         }
-    }
+    });
 }
 
 // saturate16(round((a[c] * g + b[c] * y + c[c]) >> shift)); returns the largest magnitude before.
@@ -204,28 +223,26 @@ void e2_add(const int16_t* a, const int16_t* b, int64_t count, int16_t* out, int
 // Sums of g * (after - before) a sample, int64 [N].
 void e2_gate_products(const int16_t* g, const int16_t* after, const int16_t* before, int samples,
                       int64_t size, int64_t* out, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int n = 0; n < samples; ++n) {
+    for_samples(samples, threads, [=](int64_t n) {
         int64_t sum = 0;
         for (int64_t i = n * size; i < (n + 1) * size; ++i)
             sum += (int64_t)g[i] * (after[i] - before[i]);
         out[n] = sum;
-    }
+    });
 }
 
 // Sums over rows 0, row_step, ... and columns 0, column_step, ...: int64 [N][C].
 void e2_pool(const int16_t* stream, int samples, int height, int width, int channels, int row_step,
              int column_step, int64_t* out, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int n = 0; n < samples; ++n) {
-        int64_t* sums = out + (int64_t)n * channels;
+    for_samples(samples, threads, [=](int64_t n) {
+        int64_t* sums = out + n * channels;
         std::fill(sums, sums + channels, 0);
         for (int h = 0; h < height; h += row_step)
             for (int w = 0; w < width; w += column_step) {
-                const int16_t* from = stream + (((int64_t)n * height + h) * width + w) * channels;
+                const int16_t* from = stream + ((n * height + h) * width + w) * channels;
                 for (int c = 0; c < channels; ++c) sums[c] += from[c];
             }
-    }
+    });
 }
 
 // Every stride-th row and column, with `before` zero channels in front: out [N,P,Q,wide].

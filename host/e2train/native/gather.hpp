@@ -14,6 +14,7 @@
 
 #include "finish.hpp"
 #include "lanes.hpp"
+#include "threads.hpp"
 
 namespace e2 {
 
@@ -163,20 +164,20 @@ template <class Dot, class Pack, class Finish>
 void run_gather(const Gather& gather, const Pack& pack, Finish& finish, int threads) {
     int widest = 1;
     for (const Phase& phase : gather.phases) widest = std::max(widest, phase.columns);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    Pieces samples(gather.samples);
+    std::mutex joining;
+    share(samples, threads, [&] {
         Buffer<int32_t> packed((size_t)gather.rows * gather.row_words + 64);
         Buffer<int32_t> row_buffer((size_t)widest * 2 * LANES);
         Finish mine(finish);
-#pragma omp for schedule(static)
-        for (int n = 0; n < gather.samples; ++n) {
-            pack(n, packed.get());
+        for (int64_t n; samples.take(n);) {
+            pack((int)n, packed.get());
             for (const Phase& phase : gather.phases)
-                gather_phase<Dot>(gather, phase, packed.get(), n, row_buffer.get(), mine);
+                gather_phase<Dot>(gather, phase, packed.get(), (int)n, row_buffer.get(), mine);
         }
-#pragma omp critical
+        const std::lock_guard<std::mutex> lock(joining);
         finish.join(mine);
-    }
+    });
 }
 
 }  // namespace e2

@@ -14,6 +14,7 @@
 #include "geometry.hpp"
 #include "lanes.hpp"
 #include "rounding.hpp"
+#include "threads.hpp"
 
 namespace e2 {
 namespace {
@@ -216,15 +217,16 @@ void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, const Sl
     const size_t row_size = std::max((columns + g.stride) * g.channels, 2 * pairs * g.filters);
     const size_t sums_size = (size_t)g.kernel_h * g.kernel_w * g.channels * lanes;
     std::fill(out, out + (size_t)g.filters * g.channels * g.kernel_h * g.kernel_w, 0);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    Pieces groups(ceil_div(g.samples, group));
+    std::mutex adding;
+    share(groups, threads, [&] {
         Packed packed{Buffer<int32_t>((size_t)group * g.height * x_row),
                       Buffer<int32_t>((size_t)group * g.out_height * g_row),
                       x_row, g.height * x_row, g_row, g.out_height * g_row, pairs, lanes, 0, 0};
         Buffer<int16_t> row(row_size);
         Buffer<int64_t> sums(sums_size, 0);
-#pragma omp for schedule(static)
-        for (int n = 0; n < g.samples; n += group) {
+        for (int64_t piece; groups.take(piece);) {
+            const int n = (int)piece * group;
             const int samples = std::min(group, g.samples - n);
             pack_x(g, x + (ptrdiff_t)n * g.height * g.width * g.channels, x_slice, samples,
                    row.get(), packed);
@@ -232,9 +234,9 @@ void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, const Sl
                    samples, row.get(), packed);
             group_sums(g, packed, samples, sums.get());
         }
-#pragma omp critical
+        const std::lock_guard<std::mutex> lock(adding);
         add_transposed(g, sums.get(), lanes, out);
-    }
+    });
 }
 
 void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, const Slice& x_slice,
@@ -243,14 +245,15 @@ void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, cons
     const ptrdiff_t x_size = (ptrdiff_t)g.width * channels;
     const ptrdiff_t g_size = (ptrdiff_t)g.out_width * channels;
     std::fill(out, out + (size_t)channels * taps, 0);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    Pieces rows((int64_t)g.samples * g.out_height);
+    std::mutex adding;
+    share(rows, threads, [&] {
         Buffer<int16_t> x_row(x_size), g_row(g_size);
         Buffer<int32_t> sums(channels);
         Buffer<int64_t> total((size_t)taps * channels, 0);
-#pragma omp for schedule(static)
-        for (int row = 0; row < g.samples * g.out_height; ++row) {
-            const int n = row / g.out_height, p = row % g.out_height;
+        for (int64_t row; rows.take(row);) {
+            const int64_t n = row / g.out_height;
+            const int p = (int)(row % g.out_height);
             for (ptrdiff_t i = 0; i < g_size; ++i) g_row[i] = g_slice(gradient[row * g_size + i]);
             for (int r = 0; r < g.kernel_h; ++r) {
                 const int h = p * g.stride + r - g.padding;
@@ -260,11 +263,11 @@ void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, cons
                 depthwise_weight_row(g, r, x_row.get(), g_row.get(), sums.get(), total.get());
             }
         }
-#pragma omp critical
+        const std::lock_guard<std::mutex> lock(adding);
         for (int c = 0; c < channels; ++c)
             for (int t = 0; t < taps; ++t)
                 out[(size_t)c * taps + t] += total[(size_t)t * channels + c];
-    }
+    });
 }
 
 }  // namespace

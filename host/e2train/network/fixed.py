@@ -238,9 +238,9 @@ class FixedArithmetic(Arithmetic):
         multiplier, offset, shift = bn.forward_coefficients(
             gamma, beta, stats, y.exponent, exponent
         )
-        ceiling = (
-            int(round_half_up(np.ldexp(6.0, -exponent))) if unit.activation == "relu6" else None
-        )
+        ceiling = None
+        if unit.activation == "relu6":  # beyond every value (a cast of 2^63 is none) clips nothing
+            ceiling = int(round_half_up(min(np.ldexp(6.0, -exponent), 2.0**30)))
         z = self.device.normalise(
             y.tensor,
             multiplier,

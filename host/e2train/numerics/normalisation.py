@@ -51,7 +51,8 @@ def _largest_shift(groups: tuple[tuple[np.ndarray, int], ...]) -> int:
 
 def _integers(values: np.ndarray, shift: int, bits: int) -> np.ndarray:
     top = (1 << bits) - 1
-    return np.clip(round_half_up(np.ldexp(values, shift)), -top, top).astype(np.int32)
+    # clipped before it is an integer: what a cast makes of 2^63 and more depends on the machine
+    return round_half_up(np.clip(np.ldexp(values, shift), -top, top)).astype(np.int32)
 
 
 def forward_coefficients(

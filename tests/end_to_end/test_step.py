@@ -21,7 +21,7 @@ PSG = psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 16)
 SETTINGS = {
     "psg": PSG,
     "psg, other slices": psg.settings(0.2, 5, 7, 16),
-    "psg, 8-bit stream": psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 8),
+    "psg, 9-bit stream": psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 9),
     "fixed8": fixed8.settings(16),
     "full signs": FixedSettings(predict=False),
 }

@@ -74,7 +74,7 @@ class ForcedGates(SluGates):
 
 
 class EmulatorTraining:
-    """PSG training iterations on a device, on one fixed mini-batch; with gates where `skip` is given."""
+    """PSG training iterations on a device, on one mini-batch; with gates where `skip` is given."""
 
     def __init__(
         self,

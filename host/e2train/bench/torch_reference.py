@@ -79,7 +79,10 @@ class FloatTraining:
 
     def __init__(self, spec: NetworkSpec, images: np.ndarray, labels: np.ndarray) -> None:
         """images uint8 [N,C,H,W], labels int64 [N]."""
-        self.network = FloatNetwork(spec).to(memory_format=torch.channels_last)
+        self.network = FloatNetwork(spec)
+        for weight in self.network.parameters():
+            if weight.dim() == 4:
+                weight.data = weight.data.to(memory_format=torch.channels_last)
         pictures = torch.from_numpy(images).to(torch.float32) / 128.0 - 1.0
         self._pictures = pictures.to(memory_format=torch.channels_last)
         self._labels = torch.from_numpy(labels)

@@ -41,11 +41,16 @@ def emulator(
 
     if find_spec("torch") is None:
         raise UserError("bench emulator compares with torch: pip install 'e2train[emulator]'")
+    import torch
+
     console = Console()
     with open_device("emulator", backend=backend, threads=1) as device:
+        console.print(
+            f"PSG on {device.name}, and float32 torch {torch.__version__}, in turns: CPU seconds "
+            f"an iteration, one thread, median of {iterations}; batch {batch}, 32x32."
+        )
         table = _table(
-            f"PSG on {device.name} against float32 torch, batch {batch}, 32x32,\n"
-            f"CPU seconds an iteration, one thread, medians of {iterations}",
+            "PSG training against float32 torch",
             "network",
             ("emulator [s]", "float32 [s]", "ratio"),
         )

@@ -24,7 +24,9 @@ def list_devices() -> None:
     for column in ("device", "backend", "available", "detail"):
         table.add_column(column)
     for backend in emulator_backends():
-        table.add_row("emulator", backend.name, "yes" if backend.available else "no", backend.detail)
+        table.add_row(
+            "emulator", backend.name, "yes" if backend.available else "no", backend.detail
+        )
     Console().print(table)
 
 
@@ -45,9 +47,8 @@ def selftest(
     for operation, found in checks.items():
         failed = [check for check in found if check.wrong]
         verdict = f"{len(failed)} of {len(found)} cases FAILED" if failed else "ok"
-        typer.echo(
-            f"  {operation}: {len(found)} cases, {sum(c.total for c in found):,} integers: {verdict}"
-        )
+        total = sum(check.total for check in found)
+        typer.echo(f"  {operation}: {len(found)} cases, {total:,} integers: {verdict}")
         for check in failed[:SHOWN]:
             typer.echo(f"    {check.case}: {check.wrong:,} of {check.total:,} integers differ")
     if any(check.wrong for found in checks.values() for check in found):

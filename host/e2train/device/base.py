@@ -192,13 +192,13 @@ class Device(ABC):
         v = ((y * multiplier[c] + offset[c] + half) >> shift) + residual; `rectify`: max(v, 0);
         `ceiling`: min(v, ceiling); then the peak |v| is taken and v saturates to `bits` (8 -> int8
         tensor, 9 to 16 -> int16 tensor). y int16; multiplier, offset int32 [K] with
-        |multiplier| < 2^15 and |offset| + half < 2^30, so that every sum fits 32 bits; shift 1 to 30;
-        residual int16.
+        |multiplier| < 2^15 and |offset| + half < 2^30, so that every sum fits 32 bits; shift 1 to
+        30; residual int16.
         """
 
     @abstractmethod
     def shortcut_pad(self, stream: Tensor, stride: int, channels: int) -> Tensor:
-        """Option-A shortcut: every `stride`-th row and column, zero channels half before, half after."""
+        """Option-A shortcut: every `stride`-th row and column, zero channels half before and after."""
 
     @abstractmethod
     def pool(self, stream: Tensor) -> np.ndarray:
@@ -264,7 +264,7 @@ class Device(ABC):
 
     @abstractmethod
     def gate_products(self, g: Tensor, after: Tensor, before: Tensor) -> np.ndarray:
-        """Per-sample sums of g * (after - before) (int16 tensors), int64 [N]: the gates' gradient."""
+        """Per-sample sums of g * (after - before), int16 tensors, int64 [N]: the gates' gradient."""
 
     @abstractmethod
     def shortcut_pad_backward(

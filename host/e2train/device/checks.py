@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Argument checks of the pinned kernel operations: ValueError names the argument and what was expected."""
+"""Argument checks of the pinned operations: ValueError names the argument and what was expected."""
 
 from __future__ import annotations
 

@@ -23,9 +23,11 @@ def _size_class(size: int) -> int:
 
 
 class _Lease:
-    """Memory on loan to one array, which NumPy keeps as the array's base; goes back when it dies."""
+    """Memory on loan to one array, which keeps it as its base; goes back when the array dies."""
 
-    def __init__(self, memory: np.ndarray, free: list[np.ndarray], interface: dict[str, Any]) -> None:
+    def __init__(
+        self, memory: np.ndarray, free: list[np.ndarray], interface: dict[str, Any]
+    ) -> None:
         self._memory, self._free = memory, free
         self.__array_interface__ = interface
 

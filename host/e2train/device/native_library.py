@@ -18,7 +18,17 @@ from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent / "native"
-COMMON_FLAGS = ("-std=c++17", "-O3", "-fwrapv", "-fPIC", "-shared", "-pthread", "-Wno-psabi")
+# Hidden symbols: two builds of these kernels in one process must not share their templates.
+COMMON_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fwrapv",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+    "-fvisibility=hidden",
+    "-Wno-psabi",
+)
 # Tried in this order: this processor's instructions, as the compilers for different processors
 # call them; then the plain instruction set.
 FLAG_SETS: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
@@ -32,7 +42,7 @@ class NativeUnavailable(Exception):
 class Geometry(ctypes.Structure):
     """The C++ `Geometry`: a convolution with its batch."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes reads a plain class attribute
+    _fields_ = [
         (name, ctypes.c_int32)
         for name in (
             "samples",
@@ -54,7 +64,7 @@ class Geometry(ctypes.Structure):
 class GradientStore(ctypes.Structure):
     """The C++ `GradientStore`: what is done with input gradients as they are stored."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("shift", ctypes.c_int32),
         ("output_bits", ctypes.c_int32),
         ("ceiling", ctypes.c_int32),
@@ -78,6 +88,8 @@ _SIGNATURES = {
     "e2_normalise_backward": "lpplipppipi",
     "e2_add": "vpplpi",
     "e2_gate_products": "vpppilpi",
+    "e2_take": "vppilpi",
+    "e2_merge": "vpppiilpi",
     "e2_pool": "vpiiiiiipi",
     "e2_shortcut_pad": "vpiiiiiiip",
     "e2_shortcut_pad_backward": "vpiiiiiiip",
@@ -148,7 +160,7 @@ def _bind(path: Path) -> ctypes.CDLL:
 
 
 def _build(flags: tuple[str, ...]) -> ctypes.CDLL:
-    """The library for `flags`, from the cache or built; in a passing folder where none can be kept."""
+    """The library for `flags`, from the cache or built (and kept, where it can be)."""
     compiler = _compiler()
     kept = _cache_folder() / f"kernels-{_key(compiler, flags)}.so"
     if kept.exists():
@@ -160,7 +172,9 @@ def _build(flags: tuple[str, ...]) -> ctypes.CDLL:
         if Path(folder).parent == kept.parent:
             with open(built, "rb") as stream:
                 os.fsync(stream.fileno())
-            os.replace(built, kept)  # several processes may build at once: each renames a whole file
+            os.replace(
+                built, kept
+            )  # several processes may build at once: each renames a whole file
         return library
 
 

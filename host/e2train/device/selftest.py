@@ -83,9 +83,7 @@ def _backward_input(o: Operands, g: Geometry) -> np.ndarray:
     for r, s, window in _windows(g):
         tap = o.w[:, :, r, s].astype(np.int64)
         form = "nkpq,k->nkpq" if g.groups > 1 else "nkpq,kc->ncpq"
-        padded[window] += np.einsum(
-            form, o.g.astype(np.int64), tap[:, 0] if g.groups > 1 else tap
-        )
+        padded[window] += np.einsum(form, o.g.astype(np.int64), tap[:, 0] if g.groups > 1 else tap)
     inside = slice(g.padding, g.padding + g.height), slice(g.padding, g.padding + g.width)
     return padded[:, :, inside[0], inside[1]]
 

@@ -16,7 +16,7 @@ Sums = tuple[np.ndarray, np.ndarray]
 
 
 def open_torch(backend: str) -> TorchEmulator:
-    """The torch emulator for `backend` "torch" (CPU) or "cuda"; UserError where there is no CUDA."""
+    """The emulator for `backend` "torch" (CPU) or "cuda"; UserError where there is no CUDA."""
     if backend == "cuda" and not torch.cuda.is_available():
         raise UserError("backend 'cuda': torch finds no CUDA device here")
     return TorchEmulator(torch.device("cuda" if backend == "cuda" else "cpu"))

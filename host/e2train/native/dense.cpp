@@ -74,8 +74,7 @@ void pack_forward_row(const Geometry& g, const int8_t* x, uint8_t* row, int word
         int16_t* halves = reinterpret_cast<int16_t*>(to);
         if (g.channels % 2) std::memset(to, 0, (size_t)g.width * pixel);
         for (int q = 0; q < g.width; ++q)
-            for (int c = 0; c < g.channels; ++c)
-                halves[q * words * 2 + c] = x[q * g.channels + c];
+            for (int c = 0; c < g.channels; ++c) halves[q * words * 2 + c] = x[q * g.channels + c];
     }
     std::memset(to + (size_t)g.width * pixel, ZERO_POINT, (size_t)g.padding * pixel);
 }
@@ -83,11 +82,12 @@ void pack_forward_row(const Geometry& g, const int8_t* x, uint8_t* row, int word
 template <class Finish>
 void forward(const Geometry& g, const int8_t* x, const int8_t* w, Finish& finish, int threads) {
     const int words = ceil_div(g.channels, ForwardDot::PER_WORD);
-    Phase phase{g.out_height, g.out_width, 0, (ptrdiff_t)g.out_width * g.filters, g.filters, {},
-                nullptr,      nullptr};
+    Phase phase{g.out_height, g.out_width, 0,       (ptrdiff_t)g.out_width * g.filters,
+                g.filters,    {},          nullptr, nullptr};
     for (int r = 0; r < g.kernel_h; ++r) {
         phase.taps.push_back({r - g.padding, {}});
-        for (int s = 0; s < g.kernel_w; ++s) phase.taps.back().columns.push_back((ptrdiff_t)s * words);
+        for (int s = 0; s < g.kernel_w; ++s)
+            phase.taps.back().columns.push_back((ptrdiff_t)s * words);
     }
     Buffer<int32_t> weights(packed_size(phase, g.filters, words));
     pack_weights<ForwardDot>(
@@ -103,9 +103,9 @@ void forward(const Geometry& g, const int8_t* x, const int8_t* w, Finish& finish
     phase.offsets = HAVE_BYTE_DOT ? offsets.get() : nullptr;
 
     const int row_words = (g.width + 2 * g.padding) * words;
-    Gather gather{g.samples, g.height,  g.height ? words : 0,
-                  row_words, g.stride,  g.filters,
-                  (ptrdiff_t)g.out_height * phase.row_step, {phase}};
+    const ptrdiff_t sample_outputs = (ptrdiff_t)g.out_height * phase.row_step;
+    const Gather gather{g.samples, g.height,  words,          row_words,
+                        g.stride,  g.filters, sample_outputs, {phase}};
     const auto pack = [&](int n, int32_t* packed) {
         for (int h = 0; h < g.height; ++h)
             pack_forward_row(g, x + ((ptrdiff_t)n * g.height + h) * g.width * g.channels,
@@ -163,10 +163,11 @@ void pack_gradient_row(const Geometry& g, const Source& source, const int16_t* f
         std::memset(to, 0, sizeof(int32_t) * g.out_width * words);
         for (int q = 0; q < g.out_width; ++q)
             for (int k = 0; k < source.count; ++k)
-                to[q * words * 2 + k] =
-                    most_significant(from[(ptrdiff_t)q * g.filters + source.first + k], source.g_bits);
+                to[q * words * 2 + k] = most_significant(
+                    from[(ptrdiff_t)q * g.filters + source.first + k], source.g_bits);
     }
-    std::memset(row + (ptrdiff_t)(before + g.out_width) * words, 0, sizeof(int32_t) * after * words);
+    std::memset(row + (ptrdiff_t)(before + g.out_width) * words, 0,
+                sizeof(int32_t) * after * words);
 }
 
 template <class Finish>
@@ -175,15 +176,26 @@ void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Fi
     const int words = ceil_div(source.count, 2), stride = g.stride;
     const auto [before, after] = column_padding(g);
     const int row_words = (before + g.out_width + after) * words;
-    Gather gather{g.samples, g.out_height, words, row_words, 1, g.channels,
-                  (ptrdiff_t)g.height * g.width * g.channels, {}};
+    Gather gather{g.samples,
+                  g.out_height,
+                  words,
+                  row_words,
+                  1,
+                  g.channels,
+                  (ptrdiff_t)g.height * g.width * g.channels,
+                  {}};
     std::vector<std::vector<int32_t>> weights;
     for (int a = 0; a < std::min(stride, g.height); ++a)
         for (int b = 0; b < std::min(stride, g.width); ++b) {
             const ptrdiff_t row_size = (ptrdiff_t)g.width * g.channels;
-            Phase phase{ceil_div(g.height - a, stride), ceil_div(g.width - b, stride),
-                        a * row_size + (ptrdiff_t)b * g.channels, stride * row_size,
-                        (ptrdiff_t)stride * g.channels, {}, nullptr, nullptr};
+            Phase phase{ceil_div(g.height - a, stride),
+                        ceil_div(g.width - b, stride),
+                        a * row_size + (ptrdiff_t)b * g.channels,
+                        stride * row_size,
+                        (ptrdiff_t)stride * g.channels,
+                        {},
+                        nullptr,
+                        nullptr};
             const TapColumns rows = taps_of(a, g.kernel_h, stride, g.padding);
             const TapColumns columns = taps_of(b, g.kernel_w, stride, g.padding);
             for (int offset : rows.offset) {
@@ -197,7 +209,8 @@ void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Fi
                 [&](int c, int k, int r, int s) -> int {
                     if (c >= g.channels || k >= source.count) return 0;
                     const ptrdiff_t filter = source.first + k;
-                    return w[((filter * g.channels + c) * g.kernel_h + rows.kernel[r]) * g.kernel_w +
+                    return w[((filter * g.channels + c) * g.kernel_h + rows.kernel[r]) *
+                                 g.kernel_w +
                              columns.kernel[s]];
                 },
                 weights.back().data());
@@ -206,9 +219,9 @@ void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Fi
         }
     const auto pack = [&](int n, int32_t* packed) {
         for (int p = 0; p < g.out_height; ++p)
-            pack_gradient_row(g, source,
-                              source.g + ((ptrdiff_t)n * g.out_height + p) * g.out_width * g.filters,
-                              before, after, words, packed + (ptrdiff_t)p * row_words);
+            pack_gradient_row(
+                g, source, source.g + ((ptrdiff_t)n * g.out_height + p) * g.out_width * g.filters,
+                before, after, words, packed + (ptrdiff_t)p * row_words);
     };
     run_gather<HalvesDot>(gather, pack, finish, threads);
 }
@@ -243,6 +256,7 @@ int64_t masked_gradient(const Geometry& g, const Source& source, const int8_t* w
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 // x int8 [N,H,W,C] * w int8 [K,C/groups,R,S] -> y int16 [N,P,Q,K] = saturate(round(acc >> shift));
@@ -297,4 +311,5 @@ void e2_input_gradient_exact(const Geometry* geometry, const int16_t* g, int g_b
 }
 
 }  // extern "C"
+#pragma GCC visibility pop
 }  // namespace e2

@@ -57,7 +57,7 @@ void depthwise_forward(const Geometry& g, const int8_t* x, const int8_t* w, Fini
     share(rows, threads, [&] {
         const size_t size = (size_t)g.out_width * channels;
         Buffer<int32_t> sums(size);
-        Finish mine(finish);
+        Finish mine = finish.fresh();
         for (int64_t row; rows.take(row);) {
             const int64_t n = row / g.out_height, p = row % g.out_height;
             std::fill(sums.get(), sums.get() + size, 0);
@@ -67,7 +67,8 @@ void depthwise_forward(const Geometry& g, const int8_t* x, const int8_t* w, Fini
                 const int8_t* from = x + ((ptrdiff_t)n * g.height + h) * g.width * channels;
                 for (int s = 0; s < g.kernel_w; ++s) {
                     const ColumnRange range = columns_of(s, g);
-                    const int32_t* tap = weights.data() + (ptrdiff_t)(r * g.kernel_w + s) * channels;
+                    const int32_t* tap =
+                        weights.data() + (ptrdiff_t)(r * g.kernel_w + s) * channels;
                     for (int q = range.begin; q < range.end; ++q)
                         multiply_add(sums.get() + (ptrdiff_t)q * channels,
                                      from + (ptrdiff_t)(q * g.stride + s - g.padding) * channels,
@@ -93,7 +94,7 @@ void depthwise_input_gradient(const Geometry& g, const int16_t* gradient, int g_
         const size_t size = (size_t)g.width * channels;
         Buffer<int32_t> sums(size);
         Buffer<int16_t> narrowed(from_size);
-        Finish mine(finish);
+        Finish mine = finish.fresh();
         for (int64_t row; rows.take(row);) {
             const int64_t n = row / g.height, h = row % g.height;
             std::fill(sums.get(), sums.get() + size, 0);
@@ -108,7 +109,8 @@ void depthwise_input_gradient(const Geometry& g, const int16_t* gradient, int g_
                 }
                 for (int s = 0; s < g.kernel_w; ++s) {
                     const ColumnRange range = columns_of(s, g);
-                    const int32_t* tap = weights.data() + (ptrdiff_t)(r * g.kernel_w + s) * channels;
+                    const int32_t* tap =
+                        weights.data() + (ptrdiff_t)(r * g.kernel_w + s) * channels;
                     for (int q = range.begin; q < range.end; ++q)
                         multiply_add(
                             sums.get() + (ptrdiff_t)(q * g.stride + s - g.padding) * channels,
@@ -124,8 +126,8 @@ void depthwise_input_gradient(const Geometry& g, const int16_t* gradient, int g_
 
 // Weight gradient: out[tap][C] += sum of x * g, int64; x and g rows as int16. Up to 510 products of
 // 2^22 meet in 32 bits before they are carried over.
-inline void depthwise_weight_row(const Geometry& g, int r, const int16_t* x, const int16_t* gradient,
-                                 int32_t* sums, int64_t* out) {
+inline void depthwise_weight_row(const Geometry& g, int r, const int16_t* x,
+                                 const int16_t* gradient, int32_t* sums, int64_t* out) {
     constexpr int AT_ONCE = 510;
     const int channels = g.channels;
     for (int s = 0; s < g.kernel_w; ++s) {

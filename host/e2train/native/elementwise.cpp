@@ -25,7 +25,9 @@ std::vector<int32_t> repeated(const int32_t* values, int channels, int period) {
     return out;
 }
 
-int period_of(int channels) { return ceil_div(PERIOD, channels) * channels; }
+int period_of(int channels) {
+    return ceil_div(PERIOD, channels) * channels;
+}
 
 // Runs body(start, count) on stretches of at most `period` elements and returns the largest result.
 template <class Body>
@@ -68,8 +70,9 @@ struct Affine {
 template <bool RESIDUAL, class Out>
 int32_t normalise_stretch(const Affine& affine, const int16_t* __restrict y,
                           const int16_t* __restrict residual, int count, Out* __restrict out) {
-    const int32_t *__restrict multiplier = affine.multiplier, *__restrict offset = affine.offset;
-    const int32_t shift = affine.shift, half = 1 << (shift - 1), low = affine.low, high = affine.high;
+    const int32_t* __restrict multiplier = affine.multiplier, * __restrict offset = affine.offset;
+    const int32_t shift = affine.shift, half = 1 << (shift - 1), low = affine.low,
+                  high = affine.high;
     const int32_t top = (1 << (affine.bits - 1)) - 1, bottom = -top - 1;
     int32_t peak = 0;
     for (int i = 0; i < count; ++i) {
@@ -121,7 +124,7 @@ void sum_periods(const int16_t* g, const int16_t* y, int64_t begin, int64_t end,
     int64_t* __restrict dots = products;
     for (int64_t i = begin; i < end; ++i) {
         const int n = (int)std::min<int64_t>(period, count - i * period);
-        const int16_t *__restrict gs = g + i * period, *__restrict ys = y + i * period;
+        const int16_t* __restrict gs = g + i * period, * __restrict ys = y + i * period;
         for (int j = 0; j < n; ++j) {
             to[j] += gs[j];
             dots[j] += gs[j] * ys[j];
@@ -132,6 +135,7 @@ void sum_periods(const int16_t* g, const int16_t* y, int64_t begin, int64_t end,
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 // saturate8(round(v >> shift)), shift 0 to 15.
@@ -196,9 +200,8 @@ int64_t e2_normalise_backward(const int16_t* g, const int16_t* y, int64_t count,
                cs = repeated(c, channels, period);
     const int32_t half = 1 << (shift - 1);
     return for_periods(count, period, threads, [&](int64_t at, int n) {
-        const int32_t *__restrict ap = as.data(), *__restrict bp = bs.data(),
-                      *__restrict cp = cs.data();
-        const int16_t *__restrict gs = g + at, *__restrict ys = y + at;
+        const int32_t* __restrict ap = as.data(), * __restrict bp = bs.data(), * __restrict cp = cs.data();
+        const int16_t* __restrict gs = g + at, * __restrict ys = y + at;
         int16_t* __restrict to = out + at;
         int32_t peak = 0;
         for (int i = 0; i < n; ++i) {
@@ -213,7 +216,7 @@ int64_t e2_normalise_backward(const int16_t* g, const int16_t* y, int64_t count,
 // saturate16(a + b).
 void e2_add(const int16_t* a, const int16_t* b, int64_t count, int16_t* out, int threads) {
     for_periods(count, PERIOD, threads, [=](int64_t at, int n) {
-        const int16_t *__restrict as = a + at, *__restrict bs = b + at;
+        const int16_t* __restrict as = a + at, * __restrict bs = b + at;
         int16_t* __restrict to = out + at;
         for (int i = 0; i < n; ++i) to[i] = (int16_t)saturated(as[i] + bs[i], 16);
         return 0;
@@ -242,6 +245,24 @@ void e2_pool(const int16_t* stream, int samples, int height, int width, int chan
                 const int16_t* from = stream + ((n * height + h) * width + w) * channels;
                 for (int c = 0; c < channels; ++c) sums[c] += from[c];
             }
+    });
+}
+
+// The samples of `size` bytes at `chosen`, in that order.
+void e2_take(const char* from, const int64_t* chosen, int count, int64_t size, char* out,
+             int threads) {
+    for_samples(count, threads,
+                [=](int64_t n) { std::memcpy(out + n * size, from + chosen[n] * size, size); });
+}
+
+// Samples of `size` bytes: those at `chosen` (rising) from `part`, one after the other, the others
+// from `base`.
+void e2_merge(const char* base, const char* part, const int64_t* chosen, int count, int samples,
+              int64_t size, char* out, int threads) {
+    for_samples(samples, threads, [=](int64_t n) {
+        const int64_t* at = std::lower_bound(chosen, chosen + count, n);
+        const bool inside = at < chosen + count && *at == n;
+        std::memcpy(out + n * size, inside ? part + (at - chosen) * size : base + n * size, size);
     });
 }
 
@@ -278,4 +299,5 @@ int e2_describe(int* lanes) {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop
 }  // namespace e2

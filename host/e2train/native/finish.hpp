@@ -17,6 +17,9 @@ struct Stretch {
     ptrdiff_t at, step;
 };
 
+// A finisher is called for every stretch. Each thread works on one of its own, made by fresh(),
+// which reads only what never changes, and joins what it gathered at the end.
+
 constexpr int SUMMED_AT_ONCE = 32768;  // 16-bit values that a 32-bit lane can sum
 
 // Stores accumulators as they are.
@@ -28,6 +31,7 @@ class StoreExact {
             std::memcpy(out_ + s.at + q * s.step, s.accumulators + (ptrdiff_t)q * s.lanes,
                         sizeof(int32_t) * s.valid);
     }
+    StoreExact fresh() const { return StoreExact(out_); }
     void join(const StoreExact&) {}
 
   private:
@@ -43,6 +47,7 @@ class AddWide {
             for (int k = 0; k < s.valid; ++k)
                 out_[s.at + q * s.step + k] += s.accumulators[(ptrdiff_t)q * s.lanes + k];
     }
+    AddWide fresh() const { return AddWide(out_); }
     void join(const AddWide&) {}
 
   private:
@@ -54,7 +59,6 @@ class Requantise {
   public:
     Requantise(int shift, int channels, int16_t* y)
         : shift_(shift), channels_(channels), y_(y), sums_(2 * channels, 0) {}
-    Requantise(const Requantise& o) : Requantise(o.shift_, o.channels_, o.y_) {}
 
     void operator()(const Stretch& s) {
         for (int v = 0; v < s.valid; v += LANES)
@@ -64,6 +68,7 @@ class Requantise {
                 else
                     column<false>(s, v, q, std::min(s.positions, q + SUMMED_AT_ONCE));
     }
+    Requantise fresh() const { return Requantise(shift_, channels_, y_); }
     void join(const Requantise& o) {
         peak_ = max(peak_, o.peak_);
         for (int i = 0; i < 2 * channels_; ++i) sums_[i] += o.sums_.get()[i];
@@ -121,6 +126,7 @@ class MaskedGradient {
             else
                 column<false>(s, v);
     }
+    MaskedGradient fresh() const { return MaskedGradient(how_, out_); }
     void join(const MaskedGradient& o) { peak_ = max(peak_, o.peak_); }
     int64_t peak() const { return largest(peak_); }
 

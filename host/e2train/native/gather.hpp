@@ -26,7 +26,7 @@ struct TapRow {
 
 // One grid of output positions that share their taps.
 struct Phase {
-    int rows, columns;            // output positions
+    int rows, columns;             // output positions
     ptrdiff_t at, row_step, step;  // tensor offset of the first, of the next row and next position
     std::vector<TapRow> taps;
     const int32_t* weights;  // [block][tap][word][lanes of the block]
@@ -96,9 +96,8 @@ Tile pick_tile(int positions, std::integer_sequence<int, P...>) {
 
 template <class Dot>
 Tile pick_tile(int positions, int vectors) {
-    return vectors == 1
-               ? pick_tile<Dot, 1>(positions, std::make_integer_sequence<int, TILE_1>())
-               : pick_tile<Dot, 2>(positions, std::make_integer_sequence<int, TILE_2>());
+    return vectors == 1 ? pick_tile<Dot, 1>(positions, std::make_integer_sequence<int, TILE_1>())
+                        : pick_tile<Dot, 2>(positions, std::make_integer_sequence<int, TILE_2>());
 }
 
 // Blocks of filters: pairs of vectors, and a single one at the end where the number is odd.
@@ -169,7 +168,7 @@ void run_gather(const Gather& gather, const Pack& pack, Finish& finish, int thre
     share(samples, threads, [&] {
         Buffer<int32_t> packed((size_t)gather.rows * gather.row_words + 64);
         Buffer<int32_t> row_buffer((size_t)widest * 2 * LANES);
-        Finish mine(finish);
+        Finish mine = finish.fresh();
         for (int64_t n; samples.take(n);) {
             pack((int)n, packed.get());
             for (const Phase& phase : gather.phases)

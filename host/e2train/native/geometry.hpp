@@ -7,8 +7,8 @@
 namespace e2 {
 
 extern "C" struct Geometry {
-    int32_t samples, channels, height, width, filters, kernel_h, kernel_w, stride, padding, depthwise,
-        out_height, out_width;
+    int32_t samples, channels, height, width, filters, kernel_h, kernel_w, stride, padding,
+        depthwise, out_height, out_width;
 };
 
 // What is done with the accumulators of an input gradient as they are stored.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vectors of 32-bit lanes in the machine's own width, and the exact dot products on them.
 //
-// Written with the vector extensions that g++ and clang share, so that the same code serves AVX-512,
-// AVX2, SSE and NEON; only the dot products name instructions. All of them wrap modulo 2^32, so a
-// sum is exact whenever its final value fits 32 bits, whatever its partial sums did.
+// Written with the vector extensions that g++ and clang share, so that the same code serves
+// AVX-512, AVX2, SSE and NEON; only the dot products name instructions. All of them wrap modulo
+// 2^32, so a sum is exact whenever its final value fits 32 bits, whatever its partial sums did.
 #pragma once
 
 #include <cstddef>
@@ -33,25 +33,29 @@ typedef int32_t Vec __attribute__((vector_size(4 * LANES)));
 typedef int16_t HalfVec __attribute__((vector_size(2 * LANES)));
 typedef int8_t ByteVec __attribute__((vector_size(LANES)));
 
-inline Vec splat(int32_t value) { return Vec{} + value; }
+inline Vec splat(int32_t value) {
+    return Vec{} + value;
+}
 
-inline Vec load(const int32_t *from) {
+inline Vec load(const int32_t* from) {
     Vec v;
     std::memcpy(&v, from, sizeof v);
     return v;
 }
 
-inline void store(int32_t *to, Vec v) { std::memcpy(to, &v, sizeof v); }
+inline void store(int32_t* to, Vec v) {
+    std::memcpy(to, &v, sizeof v);
+}
 
 // The first `count` lanes from memory, zero in the others.
-inline Vec load(const int32_t *from, int count) {
+inline Vec load(const int32_t* from, int count) {
     if (count == LANES) return load(from);
     Vec v{};
     std::memcpy(&v, from, sizeof(int32_t) * count);
     return v;
 }
 
-inline Vec load(const int16_t *from, int count) {
+inline Vec load(const int16_t* from, int count) {
     HalfVec h{};
     if (count == LANES)
         std::memcpy(&h, from, sizeof h);
@@ -60,7 +64,7 @@ inline Vec load(const int16_t *from, int count) {
     return __builtin_convertvector(h, Vec);
 }
 
-inline Vec load(const int8_t *from, int count) {
+inline Vec load(const int8_t* from, int count) {
     ByteVec b{};
     if (count == LANES)
         std::memcpy(&b, from, sizeof b);
@@ -70,7 +74,7 @@ inline Vec load(const int8_t *from, int count) {
 }
 
 // The first `count` lanes of values that fit 16 bits.
-inline void store(int16_t *to, Vec v, int count) {
+inline void store(int16_t* to, Vec v, int count) {
     const HalfVec h = __builtin_convertvector(v, HalfVec);
     if (count == LANES)
         std::memcpy(to, &h, sizeof h);
@@ -78,9 +82,15 @@ inline void store(int16_t *to, Vec v, int count) {
         std::memcpy(to, &h, sizeof(int16_t) * count);
 }
 
-inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
-inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
-inline Vec magnitude(Vec v) { return max(v, -v); }
+inline Vec max(Vec a, Vec b) {
+    return a > b ? a : b;
+}
+inline Vec min(Vec a, Vec b) {
+    return a < b ? a : b;
+}
+inline Vec magnitude(Vec v) {
+    return max(v, -v);
+}
 
 inline int32_t largest(Vec v) {
     int32_t top = v[0];
@@ -88,7 +98,9 @@ inline int32_t largest(Vec v) {
     return top;
 }
 
-inline Vec saturate16(Vec v) { return min(max(v, splat(-32768)), splat(32767)); }
+inline Vec saturate16(Vec v) {
+    return min(max(v, splat(-32768)), splat(32767));
+}
 
 // (v + 2^(shift-1)) >> shift without a 33rd bit: floor((floor(v / 2^(s-1)) + 1) / 2). shift >= 1;
 // beyond 32 every value rounds to zero, which shift 32 gives as well.
@@ -123,28 +135,30 @@ inline Vec dot_bytes(Vec acc, Vec a, Vec b) {
 constexpr bool HAVE_BYTE_DOT = false;
 #endif
 
-constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+constexpr int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
 
 // Uninitialised memory on a cache line's boundary.
 template <class T>
 class Buffer {
   public:
     explicit Buffer(size_t count)
-        : data_(static_cast<T *>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64))) {
+        : data_(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64))) {
         if (data_ == nullptr) throw std::bad_alloc();
     }
     Buffer(size_t count, T value) : Buffer(count) {
         for (size_t i = 0; i < count; ++i) data_[i] = value;
     }
-    Buffer(const Buffer &) = delete;
-    Buffer &operator=(const Buffer &) = delete;
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
     ~Buffer() { std::free(data_); }
-    T *get() { return data_; }
-    const T *get() const { return data_; }
-    T &operator[](size_t i) { return data_[i]; }
+    T* get() { return data_; }
+    const T* get() const { return data_; }
+    T& operator[](size_t i) { return data_[i]; }
 
   private:
-    T *data_;
+    T* data_;
 };
 
 }  // namespace e2

@@ -28,7 +28,8 @@ class Pieces {
     std::atomic<int64_t> next_{0};
 };
 
-// Runs work() on up to `threads` threads, this one among them; it takes from `pieces` until they end.
+// Runs work() on up to `threads` threads, this one among them; it takes from `pieces` until they
+// end.
 template <class Work>
 void share(const Pieces& pieces, int threads, const Work& work) {
     std::vector<std::thread> others;

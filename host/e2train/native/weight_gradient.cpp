@@ -4,8 +4,8 @@
 // Two neighbouring positions of a row share a 32-bit word, so one dot product takes both: words of
 // g [row][pair][K] are the lanes, words of x [row][column][C] (x of a column and of the next output
 // position's column) are broadcast. For one kernel row the words of all kernel columns and channels
-// lie side by side, S * C of them, and are cut into register tiles. A tile's 32-bit sums are carried
-// over to 64 bits before the operands' largest magnitudes allow an overflow.
+// lie side by side, S * C of them, and are cut into register tiles. A tile's 32-bit sums are
+// carried over to 64 bits before the operands' largest magnitudes allow an overflow.
 #include <algorithm>
 #include <cstdlib>
 #include <utility>
@@ -19,7 +19,8 @@
 namespace e2 {
 namespace {
 
-constexpr size_t PACKED_BYTES = 384 << 10;  // packed operands of a group of samples: in the L2 cache
+constexpr size_t PACKED_BYTES = 384
+                                << 10;  // packed operands of a group of samples: in the L2 cache
 
 // Packed operands of `samples` samples; strides in words.
 struct Packed {
@@ -80,7 +81,9 @@ Tile pick_tile(int count, int vectors) {
 
 // ---- packing ---------------------------------------------------------------------------------
 
-uint32_t word(int16_t low, int16_t high) { return (uint16_t)low | (uint32_t)(uint16_t)high << 16; }
+uint32_t word(int16_t low, int16_t high) {
+    return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
 
 // Slices `count` values into `row`; returns the largest magnitude of the slices.
 template <class Value>
@@ -183,8 +186,7 @@ void group_sums(const Geometry& g, const Packed& packed, int samples, int64_t* o
     const int64_t pairs = std::min<int64_t>(packed.pairs, positions / 2);
     const int64_t rows = std::min<int64_t>(g.out_height, positions / (2 * pairs));
     const bool whole = pairs == packed.pairs && rows == g.out_height;
-    const int64_t together =
-        whole ? std::min<int64_t>(samples, positions / (2 * pairs * rows)) : 1;
+    const int64_t together = whole ? std::min<int64_t>(samples, positions / (2 * pairs * rows)) : 1;
     const int row_chunks = ceil_div(g.out_height, (int)rows);
     for (int n = 0; n < samples; n += (int)together)
         for (int i = 0; i < row_chunks; ++i)
@@ -202,8 +204,7 @@ void add_transposed(const Geometry& g, const int64_t* sums, int lanes, int64_t* 
     const int taps = g.kernel_h * g.kernel_w;
     for (int k = 0; k < g.filters; ++k)
         for (int c = 0; c < g.channels; ++c)
-            for (int t = 0; t < taps; ++t)
-                *out++ += sums[((size_t)t * g.channels + c) * lanes + k];
+            for (int t = 0; t < taps; ++t) *out++ += sums[((size_t)t * g.channels + c) * lanes + k];
 }
 
 void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, const Slice& x_slice,
@@ -222,7 +223,14 @@ void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, const Sl
     share(groups, threads, [&] {
         Packed packed{Buffer<int32_t>((size_t)group * g.height * x_row),
                       Buffer<int32_t>((size_t)group * g.out_height * g_row),
-                      x_row, g.height * x_row, g_row, g.out_height * g_row, pairs, lanes, 0, 0};
+                      x_row,
+                      g.height * x_row,
+                      g_row,
+                      g.out_height * g_row,
+                      pairs,
+                      lanes,
+                      0,
+                      0};
         Buffer<int16_t> row(row_size);
         Buffer<int64_t> sums(sums_size, 0);
         for (int64_t piece; groups.take(piece);) {
@@ -272,12 +280,15 @@ void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, cons
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 // Weight gradient of the x_bits most significant bits of x int8 [N,H,W,C] and the g_bits of
-// g int16 [N,P,Q,K], sliced as the predictor does (8 and 16: unsliced) -> out int64 [K,C/groups,R,S].
+// g int16 [N,P,Q,K], sliced as the predictor does (8 and 16: unsliced) -> out int64
+// [K,C/groups,R,S].
 extern "C" void e2_weight_gradient(const Geometry* geometry, const int8_t* x, const int16_t* g,
                                    int x_bits, int g_bits, int64_t* out, int threads) {
     const auto run = geometry->depthwise ? depthwise : dense;
     run(*geometry, x, g, Slice(8, x_bits), Slice(16, g_bits), out, threads);
 }
+#pragma GCC visibility pop
 
 }  // namespace e2

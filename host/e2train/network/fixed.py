@@ -44,7 +44,7 @@ class FixedSettings:
     """How the integer arithmetic takes its gradients.
 
     predict: weight-gradient signs by PSG (else the full 8x16 gradient); input_gradient_bits: 16, or
-    8 as in Banner et al. 2018; stream_bits: width of the residual stream (8 or 16).
+    8 as in Banner et al. 2018; stream_bits: width of the residual stream, 9 to 16.
     """
 
     predict: bool

@@ -281,7 +281,7 @@ def check(e: Experiment) -> None:
     m = e.method
     need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))
     need(m.update in UPDATES, "method.update", m.update, " or ".join(UPDATES))
-    need(m.stream_bits in (8, 16), "method.stream_bits", m.stream_bits, "8 or 16")
+    need(9 <= m.stream_bits <= 16, "method.stream_bits", m.stream_bits, "9 to 16")
     fits = m.update != "psg" or m.arithmetic == "fixed"
     need(fits, "method.update", m.update, "method.arithmetic = 'fixed' beside it")
     need(0 <= p.beta <= 1, "psg.beta", p.beta, "0 to 1")

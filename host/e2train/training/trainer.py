@@ -86,8 +86,8 @@ class Trainer:
 
     def __exit__(self, *_: object) -> None:
         self.energy.close()
-        self.events.__exit__(None, None, None)
-        self.timing.__exit__(None, None, None)
+        self.events.close()
+        self.timing.close()
 
     # ---- the loop -------------------------------------------------------------------------------
 

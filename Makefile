@@ -35,6 +35,7 @@ $(STAMP): setup.py requirements/constraints.txt | check
 	@$(PIP) install 'torch==$(TORCH)$(TORCH_BUILD)' 2>/dev/null || \
 	    $(PIP) install --extra-index-url $(TORCH_INDEX) 'torch==$(TORCH)'
 	@$(PIP) install -e '.[emulator,report,test,lint]' -c requirements/constraints.txt
+	@$(BIN)/e2train device list >/dev/null  # compiles the emulator's kernels
 	@touch $@
 
 lint: setup ## style and types: ruff, mypy, clang-format

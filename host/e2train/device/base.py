@@ -198,7 +198,7 @@ class Device(ABC):
 
     @abstractmethod
     def shortcut_pad(self, stream: Tensor, stride: int, channels: int) -> Tensor:
-        """Option-A shortcut: every `stride`-th row and column, zero channels half before and after."""
+        """Option-A shortcut: every `stride`-th row and column, zero channels before and after."""
 
     @abstractmethod
     def pool(self, stream: Tensor) -> np.ndarray:
@@ -264,7 +264,7 @@ class Device(ABC):
 
     @abstractmethod
     def gate_products(self, g: Tensor, after: Tensor, before: Tensor) -> np.ndarray:
-        """Per-sample sums of g * (after - before), int16 tensors, int64 [N]: the gates' gradient."""
+        """Per-sample sums of g * (after - before), int16 tensors: int64 [N], for the gates."""
 
     @abstractmethod
     def shortcut_pad_backward(

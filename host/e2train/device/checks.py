@@ -7,6 +7,8 @@ import numpy as np
 
 from .geometry import Geometry
 
+MAX_TERMS = ((1 << 31) - 1) // (128 * 127)  # of a forward sum at extreme operands
+
 
 def _array(name: str, value: np.ndarray, dtype: type, axes: str) -> None:
     if not isinstance(value, np.ndarray):
@@ -75,6 +77,11 @@ def forward(x: np.ndarray, w: np.ndarray, stride: int, padding: int, groups: int
     k, _, r, s = w.shape
     geometry = _geometry(x.shape[1], x.shape[2:], k, (r, s), stride, padding, groups)
     _channels_match(w, geometry)
+    if w[0].size > MAX_TERMS:
+        raise ValueError(
+            f"w: {w[0].size} products a sum given, expected at most {MAX_TERMS} "
+            "(the forward accumulator has 32 bits)"
+        )
     return geometry
 
 

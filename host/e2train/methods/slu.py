@@ -4,18 +4,22 @@
 Training draws each decision from the gate's probability; a skipped sample's block is not computed
 in either direction. The straight-through gradient <g, F(x) - x> exists only for samples that ran,
 so it is weighted by 1/p (bounded), which keeps its expectation; the cost term alpha * C reaches
-every gate. Evaluation draws nothing: it compares the probability with a fixed threshold a block,
+every gate, and alpha is steered to a target skip ratio (beyond which closing steps are projected
+out). Evaluation draws nothing: it compares the probability with a fixed threshold a block,
 spread evenly over (0, 1) (van der Corput), so that it depends on the input alone and skips as much
 as training did.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..cost.counter import Counter
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
+from ..numerics.portable import column_sums
 from ..rng import raw_words
 from .slu_gates import (
     GRID_POINTS,
@@ -112,7 +116,7 @@ class SluGates:
         return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
 
     def gradients(self) -> GateParameters:
-        """Gradients of loss + alpha * C, averaged over the mini-batch, after the network's backward.
+        """Gradients of loss + alpha * C, averaged over the mini-batch; after the network's own.
 
         C is the expected share of the skippable blocks' MACs that run (eq. 1); steering follows.
         """
@@ -125,6 +129,30 @@ class SluGates:
                 ran = self.ran[index]
                 g[ran] += products / np.maximum(step.probability[ran], SMALLEST_PROBABILITY)
             g_probability.append(g / self.samples)
-        self.counter.mac("gate", 32, 32, 2 * self.samples * sum(map(gate_macs, self.blocks)))
+        gradients = self._backward(g_probability)
+        if self.controller.skip > self.controller.target:
+            per_sample = self.cost / self.samples
+            cost = self._backward([np.full(self.samples, share) for share in per_sample])
+            gradients = without_closing(gradients, cost)
         self.controller.observe(self.skip_ratio)
+        return gradients
+
+    def _backward(self, g_probability: list[np.ndarray]) -> GateParameters:
+        self.counter.mac("gate", 32, 32, 2 * self.samples * sum(map(gate_macs, self.blocks)))
         return self.cell.backward(g_probability)
+
+
+def without_closing(gradients: GateParameters, cost: GateParameters) -> GateParameters:
+    """Gradient projection (Rosen 1960): take out the part whose descent would skip still more.
+
+    Used beyond the target only. Early in training a block can hurt more than it helps; its gate
+    would close, the block would see no samples and never learn, and since alpha is never negative
+    nothing would open the gate again. `cost` is the gradient of C; steps that open gates, and
+    those that leave C as it is, pass.
+    """
+    along = math.fsum(float(column_sums((gradients[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
+    norm = math.fsum(float(column_sums((cost[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
+    if along <= 0 or norm == 0:
+        return gradients
+    scale = np.float32(along / norm)
+    return {name: gradient - scale * cost[name] for name, gradient in gradients.items()}

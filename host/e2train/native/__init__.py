@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C++ sources of the emulator's kernels; device/native_library.py builds them. Nothing to import."""
+"""C++ sources of the emulator's kernels, built by device/native_library.py."""

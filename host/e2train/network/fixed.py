@@ -240,7 +240,7 @@ class FixedArithmetic(Arithmetic):
         )
         ceiling = None
         if unit.activation == "relu6":  # beyond every value (a cast of 2^63 is none) clips nothing
-            ceiling = int(round_half_up(min(np.ldexp(6.0, -exponent), 2.0**30)))
+            ceiling = int(round_half_up(np.ldexp(6.0, min(-exponent, 27))))
         z = self.device.normalise(
             y.tensor,
             multiplier,

@@ -85,10 +85,11 @@ class SmdSettings:
 
 @dataclass(frozen=True)
 class SluSettings:
-    """[slu]: target skip ratio (0: no gates) and the gates' learning rate."""
+    """[slu]: target skip ratio (0: no gates), the gates' rate, share of the run before they learn."""
 
     skip: float = 0.0
-    lr: float = 0.05
+    lr: float = 0.02
+    warmup: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,7 @@ def check(e: Experiment) -> None:
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
     need(0 <= e.slu.skip < 1, "slu.skip", e.slu.skip, "0 to below 1")
     need(e.slu.lr > 0, "slu.lr", e.slu.lr, "above 0")
+    need(0 <= e.slu.warmup <= 1, "slu.warmup", e.slu.warmup, "0 to 1")
     depth = e.stochastic_depth.skip
     need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")
     need(not (depth and e.slu.skip), "stochastic_depth.skip", depth, "0 where slu.skip is set")

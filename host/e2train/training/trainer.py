@@ -131,7 +131,7 @@ class Trainer:
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
         self.optimiser.step(network.parameters, gradients, rate)
-        self._learn_to_skip()
+        self._learn_to_skip(iteration)
         self.run_count += 1
         self.tallies.add_loss(outcome.loss)
         if self.parts.fixed is not None:
@@ -141,11 +141,13 @@ class Trainer:
         self.energy.mini_batch()
         return outcome.loss
 
-    def _learn_to_skip(self) -> None:
+    def _learn_to_skip(self, iteration: int) -> None:
         gates, policy = self.parts.gates, self.parts.policy
         if policy is not None:
             self.tallies.add_decisions(policy.ran)
-        if gates is not None and self.gate_optimiser is not None:
+        slu = self.experiment.slu
+        ready = iteration >= slu.warmup * self.experiment.offered
+        if gates is not None and self.gate_optimiser is not None and ready:
             # a constant rate, so that alpha can steer the skip ratio to the very end
             self.gate_optimiser.step(gates.parameters, gates.gradients(), self.experiment.slu.lr)
 
@@ -154,8 +156,8 @@ class Trainer:
         if math.isfinite(loss) and loss < limit:
             return
         raise UserError(
-            f"{self.experiment.name}: diverged at iteration {iteration} (loss {loss:.4g}); the last "
-            f"good checkpoint is kept in {self.folder}: try a smaller train.lr"
+            f"{self.experiment.name}: diverged at iteration {iteration} (loss {loss:.4g}); the "
+            f"last good checkpoint is kept in {self.folder}: try a smaller train.lr"
         )
 
     # ---- the record -----------------------------------------------------------------------------

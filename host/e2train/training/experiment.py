@@ -85,7 +85,7 @@ class SmdSettings:
 
 @dataclass(frozen=True)
 class SluSettings:
-    """[slu]: target skip ratio (0: no gates), the gates' rate, share of the run before they learn."""
+    """[slu]: target skip ratio (0: no gates), the gates' rate, share of the run they wait."""
 
     skip: float = 0.0
     lr: float = 0.02

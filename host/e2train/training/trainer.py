@@ -116,6 +116,12 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.experiment.offered
 
+    @property
+    def _last_only(self) -> bool:
+        """Whether the classifier alone is trained, and all else (gates too) stays as it is."""
+        finetune = self.experiment.finetune
+        return finetune.checkpoint is not None and finetune.mode == LAST_LAYER
+
     def mini_batch(self, iteration: int) -> float:
         """Train on the mini-batch offered at `iteration`; returns its loss."""
         e, data, network = self.experiment, self.dataset, self.network
@@ -123,8 +129,7 @@ class Trainer:
         images = data.train_images[chosen]
         if e.data.augment:
             images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
-        last_only = e.finetune.checkpoint and e.finetune.mode == LAST_LAYER
-        step = network.classifier_only if last_only else network.forward_backward
+        step = network.classifier_only if self._last_only else network.forward_backward
         outcome, gradients = step(images, data.train_labels[chosen], iteration)
         self._stop_if_diverged(iteration, outcome.loss)
         if e.method.update == "signsgd":
@@ -146,7 +151,7 @@ class Trainer:
         if policy is not None:
             self.tallies.add_decisions(policy.ran)
         slu = self.experiment.slu
-        ready = iteration >= slu.warmup * self.experiment.offered
+        ready = not self._last_only and iteration >= slu.warmup * self.experiment.offered
         if gates is not None and self.gate_optimiser is not None and ready:
             # a constant rate, so that alpha can steer the skip ratio to the very end
             self.gate_optimiser.step(gates.parameters, gates.gradients(), self.experiment.slu.lr)

@@ -12,7 +12,6 @@ import pytest
 from e2train.cost.counter import Counter
 from e2train.methods.slu import (
     SMALLEST_PROBABILITY,
-    Hardening,
     SkipController,
     SluGates,
     evaluation_thresholds,
@@ -157,28 +156,6 @@ def test_beyond_the_target_gates_do_not_close_further(worth: float) -> None:
         assert abs(closing[0.7]) < 1e-5 * closing[0.3]
         expected = found[0.3] - cost * closing[0.3] / (cost @ cost)
         assert np.abs(found[0.7] - expected).max() < 1e-4 * np.abs(found[0.3]).max()
-
-
-def test_decisions_harden_linearly() -> None:
-    hardening = Hardening(100, 300, 5.0)
-    found = [hardening.sharpness(i) for i in (0, 100, 200, 250, 300, 10_000)]
-    assert found == pytest.approx([1.0, 1.0, 3.0, 4.0, 5.0, 5.0])
-    assert Hardening().sharpness(0) == 1.0
-    gates = SluGates(SPEC, Counter(), 0.3, seed=1, hardening=hardening)
-    odds = []
-    for iteration in (0, 200, 300):
-        p = decide_all(gates, Features(), iteration, 1)[:, 0]
-        odds.append(np.log(p / (1 - p)))
-    # the LSTM's state does not depend on the sharpness: logits are multiples of one another
-    assert np.allclose(odds[1], 3 * odds[0], atol=1e-4)
-    assert np.allclose(odds[2], 5 * odds[0], atol=1e-4)
-
-
-def test_evaluation_is_as_hard_as_training_was_last() -> None:
-    gates = SluGates(SPEC, Counter(), 0.3, seed=1, hardening=Hardening(0, 10, 5.0))
-    decide_all(gates, Features(), 10, 2)
-    gates.begin(0, 2, training=False)
-    assert gates.cell.sharpness == 5.0
 
 
 def test_no_cost_and_no_runs_give_no_gradient() -> None:

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..files import write_text
 
 LEAST_FREE_BYTES = 64 << 20
+SETTINGS = "experiment.toml"
 
 
 def train(
@@ -34,17 +35,20 @@ def train(
 
     from ..data.load import load_dataset
     from ..device import open_device
-    from ..training.experiment import load_experiment
+    from ..training.experiment import check, load_experiment
     from ..training.trainer import Trainer
 
     chosen = load_experiment(experiment)
     if seed is not None:
         chosen = replace(chosen, train=replace(chosen.train, seed=seed))
+        check(chosen)
     folder = out if out is not None else Path("runs") / chosen.name
     if _finished(folder, resume):
+        if load_experiment(folder / SETTINGS) != chosen:
+            raise UserError(f"{folder}: holds a finished run of another experiment")
         typer.echo(f"{folder}: already finished")
         return
-    _prepare(folder, chosen.as_toml())
+    _prepare(folder)
     settings = chosen.data
     dataset = load_dataset(
         settings.name, data, settings.split_seed, settings.validation, settings.half
@@ -60,6 +64,8 @@ def train(
         trainer = stack.enter_context(
             Trainer(chosen, dataset, folder, device=opened, meter=meter, resume=resume)
         )
+        # only now: a run that cannot be resumed with this experiment keeps its own
+        write_text(folder / SETTINGS, chosen.as_toml())
         result = trainer.run(_progress(stack, chosen.name, quiet, trainer.iteration))
     _say(folder, result["cell"])
 
@@ -73,7 +79,7 @@ def _finished(folder: Path, resume: bool) -> bool:
     return False
 
 
-def _prepare(folder: Path, settings: str) -> None:
+def _prepare(folder: Path) -> None:
     """Make the run folder, and find out now whether it can be written to and has room."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +90,6 @@ def _prepare(folder: Path, settings: str) -> None:
             raise UserError(
                 f"{folder}: {free >> 20} MiB free on its disk, {LEAST_FREE_BYTES >> 20} MiB needed"
             )
-        write_text(folder / "experiment.toml", settings)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror or error}") from error
 

@@ -15,7 +15,7 @@ def network_spec(name: str, shape: tuple[int, int, int], classes: int) -> Networ
     """The network called `name` (`resnet-8`, ..., `mobilenet-v2`) for pictures (C, H, W)."""
     if name == "mobilenet-v2":
         return mobilenet_v2(shape, classes)
-    match = re.fullmatch(r"resnet-(\d+)", name)
+    match = re.fullmatch(r"resnet-(\d{1,4})", name)
     if match is None:
         raise UserError(f"unknown network {name!r}: expected resnet-8/20/38/74/110 or mobilenet-v2")
     try:

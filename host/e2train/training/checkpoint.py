@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +43,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        meta = json.loads(arrays.pop(_HEADER).tobytes())
+        meta = dict(json.loads(arrays.pop(_HEADER).tobytes()))
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a checkpoint of this program ({error})") from error
+    except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise all sorts
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: not a checkpoint of this program ({reason})") from error
     if meta.get("version") != VERSION:
         raise UserError(f"{path}: checkpoint version {meta.get('version')}, expected {VERSION}")
     return Checkpoint(meta, arrays)

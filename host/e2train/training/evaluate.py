@@ -39,7 +39,10 @@ def evaluate(
             wanted = labels[start : start + BATCH]
             logits = network.logits(images[start : start + BATCH], 0, training=False)
             loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
-            better = (logits > logits[np.arange(len(wanted)), wanted][:, None]).sum(axis=1)
+            score = logits[np.arange(len(wanted)), wanted][:, None]
+            # of equal answers the lower class comes first, and what is no number never does
+            lower = np.arange(logits.shape[1]) < wanted[:, None]
+            better = (~(logits <= score) | ((logits == score) & lower)).sum(axis=1)
             first += int((better < 1).sum())
             five += int((better < 5).sum())
     finally:

@@ -14,8 +14,9 @@ from ..data.dataset import HALVES
 from ..data.load import DATASETS
 from ..errors import UserError
 from ..methods import psg
-from ..methods.finetune import MODES
+from ..methods.finetune import ALL_LAYERS, MODES
 from ..methods.schedule import Schedule, offered_iterations
+from ..network.catalogue import network_spec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,7 +114,7 @@ class FinetuneSettings:
     """[finetune]: checkpoint to start from, and what to train."""
 
     checkpoint: str | None = None
-    mode: str = MODES[1]
+    mode: str = ALL_LAYERS
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,9 @@ class Experiment:
 
 
 def _toml_line(key: str, value: Any) -> str:
-    return f"{key} = {json.dumps(value)}"
+    # JSON's strings are TOML's but for two things: no surrogate pairs, and no bare DEL
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{key} = {text}"
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -206,7 +209,7 @@ def load_experiment(path: Path) -> Experiment:
         raise UserError(f"{path}: {error.strerror}") from error
     try:
         table = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # bad text, endless numbers, bottomless lists
         raise UserError(f"{path}: not TOML: {error}") from error
     table.setdefault("name", path.stem)
     experiment: Experiment = _build(Experiment, table, str(path), "")
@@ -223,7 +226,7 @@ def _build(kind: type, table: dict[str, Any], source: str, prefix: str) -> Any:
     for key in table:
         if key not in known:
             names = ", ".join(known)
-            raise UserError(f"{source}: unknown key {prefix}{key}: expected one of {names}")
+            raise UserError(f"{source}: unknown key {prefix + key!r}: expected one of {names}")
     values = {}
     for key, value in table.items():
         hint = hints[key]
@@ -251,7 +254,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where}: expected a list of numbers")
         return tuple(_convert(float, item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UserError(f"{where}: expected a number below 1e308") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{where}: expected {hint.__name__}")
     return value
@@ -265,18 +271,26 @@ def check(e: Experiment) -> None:
             raise UserError(f"{key} = {value!r}: expected {expected}")
 
     t, p = e.train, e.psg
+    plain = e.name.isprintable() and "/" not in e.name and e.name.strip(". ")
+    need(bool(plain), "name", e.name, "a name fit for a folder")
+    try:
+        network_spec(e.network, (3, 32, 32), 10)
+    except UserError as error:
+        raise UserError(f"network = {e.network!r}: {error}") from None
     need(e.data.name in DATASETS, "data.name", e.data.name, " or ".join(DATASETS))
     need(e.data.half in (None, *HALVES), "data.half", e.data.half, " or ".join(HALVES))
     need(e.data.validation >= 0, "data.validation", e.data.validation, "0 or more")
+    need(0 <= e.data.split_seed < 1 << 64, "data.split_seed", e.data.split_seed, "0 to 2^64 - 1")
     for key in ("iterations", "batch", "log_every", "checkpoint_every"):
         need(getattr(t, key) >= 1, f"train.{key}", getattr(t, key), "1 or more")
     need(t.evaluate_every >= 0, "train.evaluate_every", t.evaluate_every, "0 or more")
-    need(t.seed >= 0, "train.seed", t.seed, "0 or more")
+    need(0 <= t.seed < 1 << 64, "train.seed", t.seed, "0 to 2^64 - 1")
     need(0 < e.lr < 1e3, "train.lr", e.lr, "above 0")
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
     need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
+    need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
     m = e.method
@@ -289,8 +303,9 @@ def check(e: Experiment) -> None:
     need(2 <= p.x_msb_bits < 8, "psg.x_msb_bits", p.x_msb_bits, "2 to 7")
     need(2 <= p.g_msb_bits < 16, "psg.g_msb_bits", p.g_msb_bits, "2 to 15")
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
-    need(0 <= e.slu.skip < 1, "slu.skip", e.slu.skip, "0 to below 1")
-    need(e.slu.lr > 0, "slu.lr", e.slu.lr, "above 0")
+    possible = e.slu.skip == 0 or 1e-3 <= e.slu.skip <= 1 - 1e-3
+    need(possible, "slu.skip", e.slu.skip, "0, or 0.001 to 0.999")
+    need(0 < e.slu.lr < 1e3, "slu.lr", e.slu.lr, "above 0")
     need(0 <= e.slu.warmup <= 1, "slu.warmup", e.slu.warmup, "0 to 1")
     depth = e.stochastic_depth.skip
     need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")
@@ -299,3 +314,5 @@ def check(e: Experiment) -> None:
     need(e.swa.every >= 1, "swa.every", e.swa.every, "1 or more")
     need(e.swa.statistics_batches >= 1, "swa.statistics_batches", e.swa.statistics_batches, ">= 1")
     need(e.finetune.mode in MODES, "finetune.mode", e.finetune.mode, " or ".join(MODES))
+    based = e.finetune.checkpoint is not None or e.finetune.mode == ALL_LAYERS
+    need(based, "finetune.mode", e.finetune.mode, "a finetune.checkpoint beside it")

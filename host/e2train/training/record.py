@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..cost import plan
 from ..data.dataset import Dataset
 from ..errors import UserError
@@ -85,12 +87,28 @@ def write_result(folder: Path, found: dict[str, Any]) -> None:
     write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
 
 
-def same_run(path: Path, saved: Checkpoint, experiment: Experiment, network: str) -> None:
-    """UserError unless the checkpoint is of this very experiment."""
-    if saved.meta["network"] != network:
-        raise UserError(f"{path}: is of network {saved.meta['network']}, not of {network}")
+def same_run(
+    path: Path, saved: Checkpoint, experiment: Experiment, network: str, metered: bool
+) -> None:
+    """UserError unless the checkpoint is of this very experiment, with or without a meter as it."""
+    if saved.meta.get("network") != network:
+        raise UserError(f"{path}: is of network {saved.meta.get('network')}, not of {network}")
     wanted = json.loads(json.dumps(experiment.as_dict()))
     for key, value in wanted.items():
         before = saved.meta["experiment"].get(key)
         if before != value:
             raise UserError(f"{path}: was trained with {key} = {before}, not {value}")
+    if metered != (saved.meta["meter"] is not None):
+        was, now = ("without", "with") if metered else ("with", "without")
+        raise UserError(f"{path}: the run was begun {was} a meter and cannot go on {now} one")
+
+
+def restore(path: Path, saved: Checkpoint, groups: dict[str, dict[str, np.ndarray]]) -> None:
+    """Copy a checkpoint's arrays into their places; UserError unless each has one and fits it."""
+    places = {f"{group}/{name}": a for group, table in groups.items() for name, a in table.items()}
+    for name in sorted(places.keys() | saved.arrays.keys()):
+        place, found = places.get(name), saved.arrays.get(name)
+        if place is None or found is None or found.shape != place.shape:
+            shapes = ["none" if a is None else str(a.shape) for a in (found, place)]
+            raise UserError(f"{path}: {name} is {shapes[0]}, expected {shapes[1]}")
+        place[...] = found

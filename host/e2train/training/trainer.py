@@ -32,7 +32,7 @@ from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .evaluate import Accuracy, evaluate
 from .events import EventLog
 from .experiment import Experiment
-from .metering import RunEnergy
+from .metering import NO_METER, RunEnergy
 from .tallies import Tallies
 
 DIVERGED = 50.0  # times the loss of guessing
@@ -161,9 +161,16 @@ class Trainer:
         if math.isfinite(loss) and loss < limit:
             return
         raise UserError(
-            f"{self.experiment.name}: diverged at iteration {iteration} (loss {loss:.4g}); the "
-            f"last good checkpoint is kept in {self.folder}: try a smaller train.lr"
+            f"{self.experiment.name}: diverged at iteration {iteration} (loss {loss:.4g}); "
+            f"{self._kept}: try a smaller train.lr"
         )
+
+    @property
+    def _kept(self) -> str:
+        """What is left of a run that breaks off."""
+        if self.checkpoint_path.exists():
+            return f"the last good checkpoint is kept in {self.folder}"
+        return "there was no checkpoint yet"
 
     # ---- the record -----------------------------------------------------------------------------
 
@@ -289,21 +296,19 @@ class Trainer:
             if not np.isfinite(value).all():
                 raise UserError(
                     f"{self.experiment.name}: {name} is no longer finite at iteration "
-                    f"{self.iteration}; the last good checkpoint is kept in {self.folder}"
+                    f"{self.iteration}; {self._kept}"
                 )
 
     def _saved(self, resume: bool) -> dict[str, Any]:
         """Restore all but meter and logs from the checkpoint, if resuming and there is one."""
         if not resume or not self.checkpoint_path.exists():
             return {}
-        saved = read_checkpoint(self.checkpoint_path)
-        record.same_run(self.checkpoint_path, saved, self.experiment, self.parts.spec.name)
-        for name, array in saved.arrays.items():
-            group, key = name.split("/", 1)
-            if group == "average":
-                self.average.mean[key] = array
-            else:
-                self._groups()[group][key][...] = array
+        path, saved = self.checkpoint_path, read_checkpoint(self.checkpoint_path)
+        metered = self._meter != NO_METER
+        record.same_run(path, saved, self.experiment, self.parts.spec.name, metered)
+        if saved.meta["average_count"]:
+            self.average.add(self.network.parameters)  # makes room for what was averaged
+        record.restore(path, saved, self._groups())
         meta = saved.meta
         self.iteration, self.run_count = meta["iteration"], meta["run_count"]
         self.average.count, self.seconds = meta["average_count"], meta["seconds"]

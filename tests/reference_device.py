@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every device operation in slow, obvious int64 NumPy, written from the docstrings of device/base.py.
+"""Every device operation in slow, obvious int64 NumPy, from the docstrings of device/base.py.
 
 It shares no code with the package's devices: only the result tuples are theirs. Divisions round by
 `//` (towards minus infinity) instead of shifts, convolutions walk over kernel positions.

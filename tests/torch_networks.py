@@ -167,8 +167,8 @@ def resnet(depth: int, channels: int, classes: int) -> Reference:
 
 def mobilenet(channels: int, classes: int) -> Reference:
     blocks: dict[str, nn.Module] = {"stem": Stem(channels, 32, 3, 6.0)}
-    c, stage = 32, 0
-    for t, k, n, s in (
+    c = 32
+    stages = (
         (1, 16, 1, 1),
         (6, 24, 2, 1),  # 2 in the paper, for 224 x 224 pictures
         (6, 32, 3, 2),
@@ -176,8 +176,8 @@ def mobilenet(channels: int, classes: int) -> Reference:
         (6, 96, 3, 1),
         (6, 160, 3, 2),
         (6, 320, 1, 1),
-    ):
-        stage += 1
+    )
+    for stage, (t, k, n, s) in enumerate(stages, start=1):
         for i in range(1, n + 1):
             blocks[f"stage{stage}.block{i}"] = Bottleneck(c, k, s if i == 1 else 1, t)
             c = k

@@ -160,7 +160,7 @@ def test_killed_and_resumed(case: Case, number: int, tmp_path: Path, undisturbed
 
 
 def test_the_runs_do_what_they_are_meant_to(undisturbed: Any) -> None:
-    """Dropped batches, skipped blocks, predicted signs, averages and metered energy are all in it."""
+    """Dropped batches, skipped blocks, predicted signs, averages, metered energy: all are in it."""
     result = result_without_seconds(undisturbed(E2TRAIN))
     cell = result["cell"]
     assert 0 < cell["iterations_run"] < cell["iterations_offered"] == 60

@@ -34,7 +34,7 @@ def test_never_and_always() -> None:
 
 
 def test_dropping_is_stateless() -> None:
-    """An iteration's fate depends on seed and iteration alone, asked in any order, any number of times."""
+    """An iteration's fate depends on seed and iteration alone, in whatever order one asks."""
     forward = [dropped(5, i, 0.5) for i in range(200)]
     order = np.random.default_rng(0).permutation(200)
     shuffled = {int(i): dropped(5, int(i), 0.5) for i in order}

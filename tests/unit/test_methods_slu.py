@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_parts import SMALL_RESNET, batch, emulator, fixed_network, float_network
 
 from e2train.cost.counter import Counter
 from e2train.methods.slu import (
@@ -19,7 +20,6 @@ from e2train.methods.slu import (
 from e2train.methods.slu_gates import GRID_POINTS, HIDDEN, gate_macs, gate_share
 from e2train.network.catalogue import network_spec
 from e2train.network.fixed import FixedSettings
-from engine_parts import SMALL_RESNET, batch, emulator, fixed_network, float_network
 
 SPEC = network_spec(*SMALL_RESNET)
 BLOCKS = len(SPEC.skippable_blocks)
@@ -204,12 +204,12 @@ def test_evaluation_thresholds_are_spread_evenly() -> None:
     assert evaluation_thresholds(7).tolist() == [0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875]
     for blocks in (3, 7, 12, 18, 36, 54):
         values = np.sort(evaluation_thresholds(blocks))
-        assert len(set(values)) == blocks and 0 < values[0] and values[-1] < 1
+        assert len(set(values)) == blocks and values[0] > 0 and values[-1] < 1
         assert np.diff(np.concatenate([[0], values, [1]])).max() <= 2.0 / blocks
 
 
 def test_evaluation_skips_as_often_as_training() -> None:
-    """Thresholds (over many blocks) stand in for draws: about a share 1 - p of blocks is skipped."""
+    """Thresholds (over many blocks) stand in for draws: a share of about p of the blocks runs."""
     thresholds = evaluation_thresholds(54)
     for p in np.linspace(0.05, 0.95, 19):
         assert (thresholds < p).mean() == pytest.approx(p, abs=0.04)
@@ -230,7 +230,9 @@ def test_evaluation_draws_nothing() -> None:
 
 def test_evaluation_of_a_picture_does_not_depend_on_its_neighbours() -> None:
     gates = SluGates(SPEC, Counter(), 0.4, seed=1)
-    network = fixed_network(emulator("numpy"), FixedSettings(predict=False), spec=SPEC, policy=gates)
+    network = fixed_network(
+        emulator("numpy"), FixedSettings(predict=False), spec=SPEC, policy=gates
+    )
     images, labels = batch(SPEC, 64)
     network.forward_backward(images, labels, 0)
     whole = network.logits(images, 0, training=False)

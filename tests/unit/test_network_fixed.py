@@ -7,6 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from engine_parts import (
+    BACKENDS,
+    SMALL_RESNET,
+    batch,
+    emulator,
+    fixed_network,
+    float_network,
+    mean_of,
+)
 
 from e2train.cost.counter import Counter
 from e2train.device import Geometry, open_device
@@ -18,15 +27,6 @@ from e2train.network.fixed import FixedArithmetic, FixedSettings, FixedTensor
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
 from e2train.network.spec import Unit
-from engine_parts import (
-    BACKENDS,
-    SMALL_RESNET,
-    batch,
-    emulator,
-    fixed_network,
-    float_network,
-    mean_of,
-)
 
 FULL = FixedSettings(predict=False)
 PIXEL = 128.0  # the integer picture's unit: both arithmetics then see the same numbers
@@ -132,7 +132,7 @@ def test_evaluation_changes_nothing() -> None:
 
 
 def test_state_round_trip_continues_bit_for_bit() -> None:
-    """A new arithmetic with the restored state gives the same integers as the old one goes on to."""
+    """A new arithmetic with the restored state goes on with the same integers as the old one."""
     import json
 
     spec = network_spec(*SMALL_RESNET)
@@ -166,7 +166,7 @@ def test_fresh_exponents_matter_to_that_test() -> None:
 
 
 def unit_output(device: Device, activation: str, peak: float) -> FixedTensor:
-    """One 1x1 unit in training whose delayed peak has fallen to `peak`; the block's inner output."""
+    """Output, inside a block, of a 1x1 unit in training whose delayed peak fell to `peak`."""
     unit = Unit("u", Geometry(2, 4, 4, 2, (1, 1), 1, 0, 1), activation)
     spec = network_spec(*SMALL_RESNET)
     arithmetic = FixedArithmetic(device, Counter(), FULL, (0,))

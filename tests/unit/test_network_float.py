@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_parts import SMALL_MOBILENET, SMALL_RESNET, GivenDecisions, batch, mean_of
 
 from e2train.cost.counter import Counter
 from e2train.errors import UserError
@@ -20,7 +21,6 @@ from e2train.network.float32 import FloatArithmetic
 from e2train.network.float_backend import NumpyFloat, TorchFloat
 from e2train.network.network import Network, cross_entropy
 from e2train.network.parameters import initial_parameters, trainable
-from engine_parts import SMALL_MOBILENET, SMALL_RESNET, GivenDecisions, batch, mean_of
 
 torch = pytest.importorskip("torch", reason="torch's autograd is the reference here")
 torch_networks = pytest.importorskip("torch_networks")
@@ -82,9 +82,7 @@ class Pair:
         self.tolerance = DOUBLE if "double" in backend else loose
         spec = network_spec(*arguments)
         mean = mean_of(spec)
-        arithmetic = FloatArithmetic(
-            BACKENDS[backend](), Counter(), mean, (DEVIATION,) * len(mean)
-        )
+        arithmetic = FloatArithmetic(BACKENDS[backend](), Counter(), mean, (DEVIATION,) * len(mean))
         self.network = Network(spec, arithmetic, initial_parameters(spec, 0), policy)
         jolt(self.network)
         self.before = {name: value.copy() for name, value in self.network.parameters.items()}
@@ -93,9 +91,7 @@ class Pair:
         centred = self.images.astype(np.float64) - np.reshape(mean, (-1, 1, 1))
         self.pictures = torch.from_numpy(centred / DEVIATION)
 
-    def close(
-        self, found: np.ndarray, expected: np.ndarray, what: str, least: float = 0.0
-    ) -> None:
+    def close(self, found: np.ndarray, expected: np.ndarray, what: str, least: float = 0.0) -> None:
         """Within the tolerance of the expected tensor's length (of `least`, if that is shorter)."""
         length = max(float(np.linalg.norm(expected)), least)
         assert length > 0, f"{what} is all zeros: nothing is compared"
@@ -148,7 +144,7 @@ def test_training_equals_autograd(case: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", CASES)
 def test_training_with_skipped_samples_equals_autograd(case: str, backend: str) -> None:
-    """Samples left out of blocks, one block run by none: gradients, and the gates' <g, F(x) - x>."""
+    """Samples left out of blocks, one block run by none: gradients, and <g, F(x) - x>."""
     blocks = len(network_spec(*CASES[case][0]).skippable_blocks)
     ran = np.random.default_rng(5).random((blocks, SAMPLES)) < 0.7
     ran[:, :2] = True  # batch norm of one sample is a case of its own

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A skipped sample's block is not computed: no device call sees it, and its values pass unchanged."""
+"""A skipped sample's block is not computed: no device call sees it, its values pass unchanged."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
-from e2train.network.network import Network
-from e2train.network.spec import Block
 from engine_parts import (
     BACKENDS,
     SMALL_MOBILENET,
@@ -24,6 +19,11 @@ from engine_parts import (
 )
 from recording_device import Call, RecordingDevice
 from reference_device import ReferenceDevice
+
+from e2train.network.catalogue import network_spec
+from e2train.network.fixed import FixedSettings
+from e2train.network.network import Network
+from e2train.network.spec import Block
 
 PSG = FixedSettings(predict=True)
 FULL = FixedSettings(predict=False)
@@ -50,7 +50,7 @@ def trained(backend: str, ran: np.ndarray | None, case: tuple = SMALL_RESNET, **
     network.arithmetic.counter = type(network.arithmetic.counter)()
     if ran is not None:
         network.policy = GivenDecisions(ran, wants_products=True)
-    outcome, gradients = network.forward_backward(*batch(spec, SAMPLES), 1)
+    _, gradients = network.forward_backward(*batch(spec, SAMPLES), 1)
     return network, device, gradients
 
 
@@ -61,10 +61,8 @@ def samples_of(call: Call) -> int:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", [SMALL_RESNET, SMALL_MOBILENET])
 @pytest.mark.parametrize("settings", [FULL, PSG])
-def test_no_call_sees_a_skipped_sample(
-    backend: str, case: tuple, settings: FixedSettings
-) -> None:
-    """Samples in the calls of each pass, over all layers, are those that ran: no more and no fewer."""
+def test_no_call_sees_a_skipped_sample(backend: str, case: tuple, settings: FixedSettings) -> None:
+    """The calls of each pass, over all layers, hold the samples that ran, no more and no fewer."""
     spec = network_spec(*case)
     ran = decisions(spec)
     _, device, _ = trained(backend, ran, case, settings=settings)
@@ -95,9 +93,8 @@ def test_without_skips_that_test_sees_all_samples() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_skipped_samples_are_the_shortcut_exactly(backend: str) -> None:
     """Merged streams and stream gradients: skipped rows equal the shortcut's, bit for bit."""
-    spec = network_spec(*SMALL_RESNET)
     ran = np.array([[1, 0, 1, 0, 1, 0], [0, 0, 1, 1, 1, 0], [1, 1, 0, 1, 0, 1]], bool)
-    network, device, _ = trained(backend, ran)
+    _, device, _ = trained(backend, ran)
     merges = device.named("merge")
     assert len(merges) == 6
     order = [0, 1, 2, 2, 1, 0]  # forward, then backward
@@ -210,7 +207,7 @@ def test_who_runs_does_not_change_those_who_skip_everything() -> None:
     logits = []
     for swap in (False, True):
         network = fixed_network(emulator("numpy"), FULL, spec=spec, policy=GivenDecisions(ran))
-        images, labels = batch(spec, SAMPLES)
+        images, _ = batch(spec, SAMPLES)
         # evaluation: running statistics, so samples meet nowhere but in the blocks' batches
         network.forward_backward(*batch(spec, SAMPLES, 9), 0)
         if swap:

@@ -94,9 +94,7 @@ def test_exponent_at_exact_powers(power: int) -> None:
 
 
 @given(
-    hnp.arrays(
-        np.float32, st.integers(1, 20), elements=st.floats(-(2.0**60), 2.0**60, width=32)
-    )
+    hnp.arrays(np.float32, st.integers(1, 20), elements=st.floats(-(2.0**60), 2.0**60, width=32))
 )
 def test_quantised_weights(weights: np.ndarray) -> None:
     """Nearest representable value at the tightest exponent; -128 never appears."""

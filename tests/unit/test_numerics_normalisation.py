@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integer batch norm: bounds that its coefficients must keep, and closeness to float64 batch norm."""
+"""Integer batch norm: the bounds of its coefficients, and closeness to float64 batch norm."""
 
 from __future__ import annotations
 

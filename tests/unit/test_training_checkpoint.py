@@ -65,9 +65,7 @@ def test_the_same_checkpoint_has_the_same_bytes(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
-def test_truncated(
-    tmp_path_factory: pytest.TempPathFactory, whole: bytes, share: float
-) -> None:
+def test_truncated(tmp_path_factory: pytest.TempPathFactory, whole: bytes, share: float) -> None:
     path = tmp_path_factory.getbasetemp() / "truncated.npz"
     path.write_bytes(whole[: int(share * len(whole))])
     refused(path)

@@ -186,7 +186,16 @@ def test_a_folder_is_no_experiment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"name = ", b"[train", b"\xff\xfe", b"a = 1\na = 2", b'x = "\x00"', b"= 3", b"x = " + b"[" * 9999]
+    "text",
+    [
+        b"name = ",
+        b"[train",
+        b"\xff\xfe",
+        b"a = 1\na = 2",
+        b'x = "\x00"',
+        b"= 3",
+        b"x = " + b"[" * 9999,
+    ],
 )
 def test_not_toml(tmp_path: Path, text: bytes) -> None:
     refused(written(tmp_path, text), "not TOML")
@@ -216,7 +225,9 @@ def toml(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
-        return '"' + "".join(f"\\U{ord(c):08X}" for c in value if not 0xD800 <= ord(c) < 0xE000) + '"'
+        return (
+            '"' + "".join(f"\\U{ord(c):08X}" for c in value if not 0xD800 <= ord(c) < 0xE000) + '"'
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
     return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"

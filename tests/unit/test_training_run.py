@@ -191,7 +191,7 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
 
 
 def test_checkpoint_whose_arrays_are_not_the_networks(tmp_path: Path) -> None:
-    """Shapes and names in a file that claims to be this run: refused, not broadcast or half used."""
+    """Shapes and names in a file that claims to be this run: refused, not broadcast."""
     run(FLOATS, tmp_path)
     path = tmp_path / "checkpoint.npz"
     good = read_checkpoint(path)

@@ -17,6 +17,7 @@ import termios
 import threading
 import time
 import tty
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ _TICK_S = 0.01
 _BUFFER = 1024  # bytes that may wait unread, as in a small device
 
 
-class _Pty:
+class _Pty(ABC):
     """The two ends of a pseudo-terminal and the thread that serves commands on it."""
 
     def __init__(self, device: Ina226Device) -> None:
@@ -80,11 +81,12 @@ class _Pty:
         """Seconds until `_tick` is called if no command comes; None for never."""
         return None
 
-    def _tick(self) -> None:
+    def _tick(self) -> None:  # noqa: B027 - lockstep has nothing to do
         """Let time pass, where it passes by itself."""
 
+    @abstractmethod
     def _reply(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send an answer to the reader."""
 
 
 class LockstepIna226(_Pty):

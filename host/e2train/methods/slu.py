@@ -6,8 +6,8 @@ in either direction. The straight-through gradient <g, F(x) - x> exists only for
 so it is weighted by 1/p (bounded), which keeps its expectation; the cost term alpha * C reaches
 every gate, and alpha is steered to a target skip ratio (beyond which closing steps are projected
 out). Evaluation draws nothing: it compares the probability with a fixed threshold a block,
-spread evenly over (0, 1) (van der Corput), so that it depends on the input alone and skips as much
-as training did.
+spread evenly over (0, 1) (van der Corput), so that it skips as much as training did and depends on
+the input alone (but for rounding to the mini-batch's peak, 1e-5 of a probability at most).
 """
 
 from __future__ import annotations

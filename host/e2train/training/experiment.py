@@ -17,6 +17,7 @@ from ..methods import psg
 from ..methods.finetune import ALL_LAYERS, MODES
 from ..methods.schedule import Schedule, offered_iterations
 from ..network.catalogue import network_spec
+from ..numerics.portable import PRODUCT_TERMS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -305,6 +306,8 @@ def check(e: Experiment) -> None:
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
     possible = e.slu.skip == 0 or 1e-3 <= e.slu.skip <= 1 - 1e-3
     need(possible, "slu.skip", e.slu.skip, "0, or 0.001 to 0.999")
+    fits = not e.slu.skip or t.batch <= PRODUCT_TERMS
+    need(fits, "train.batch", t.batch, f"at most {PRODUCT_TERMS} with slu.skip")
     need(0 < e.slu.lr < 1e3, "slu.lr", e.slu.lr, "above 0")
     need(0 <= e.slu.warmup <= 1, "slu.warmup", e.slu.warmup, "0 to 1")
     depth = e.stochastic_depth.skip

@@ -8,7 +8,7 @@ moves rests on the assumptions stated at `Counter.convolution` (docs/cost.md exp
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from ..device.geometry import Geometry
 
@@ -18,7 +18,6 @@ PASSES = (
     "predictor",
     "backward_weight",
     "gate",
-    "evaluation",
 )
 ELEMENTWISE = "elementwise"  # bytes that belong to no multiply-accumulate pass
 LEVELS = ("dram", "buffer")
@@ -69,7 +68,7 @@ class Counter:
     ) -> None:
         """Count one pass of a convolution over `samples` samples, as executed.
 
-        Operands in order (a, b): forward, evaluation and gate (x, w); backward_input (g, w);
+        Operands in order (a, b): forward and gate (x, w); backward_input (g, w);
         predictor and backward_weight (x, g). `share` below 1 is PSG's full-precision pass over
         that share of the weights (rounded to whole weights) only; a share that rounds to no weight
         costs nothing.
@@ -176,15 +175,6 @@ class Counter:
         for pass_, levels in self._bytes.items():
             for level, n in levels.items():
                 _add(result._bytes, pass_, level, n * factor)
-        return result
-
-    def without(self, passes: Iterable[str]) -> Counter:
-        """A copy less the given passes: `without(("evaluation",))` is what training itself cost."""
-        dropped = frozenset(passes)
-        result = self.copy()
-        for pass_ in dropped:
-            result._macs.pop(pass_, None)
-            result._bytes.pop(pass_, None)
         return result
 
     def state(self) -> dict[str, dict[str, dict[str, int]]]:

@@ -99,7 +99,7 @@ class SluGates:
         features = arithmetic.gate_features(stream, GRID_POINTS) / (rows * columns)
         probability = self.cell.step(features)
         macs = self.samples * gate_macs(self.blocks[index])
-        self.counter.mac("gate" if self.training else "evaluation", 32, 32, macs)
+        self.counter.mac("gate", 32, 32, macs)
         threshold = self.draws[index] if self.training else self.thresholds[index]
         self.ran[index] = threshold < probability
         return self.ran[index]

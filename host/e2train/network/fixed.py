@@ -199,9 +199,7 @@ class FixedArithmetic(Arithmetic):
         return FixedTensor(y, x.samples, exponent + shift, kept), total, squares
 
     def _count_forward(self, geometry: Geometry, samples: int) -> None:
-        self.counter.convolution(
-            "forward" if self.training else "evaluation", geometry, samples, 8, 8, 16
-        )
+        self.counter.convolution("forward", geometry, samples, 8, 8, 16)
 
     def _statistics(
         self, unit: Unit, y: FixedTensor, total: np.ndarray, squares: np.ndarray

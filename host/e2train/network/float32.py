@@ -68,7 +68,7 @@ class FloatArithmetic(Arithmetic):
         self.counter.convolution(pass_, geometry, samples, BITS, BITS, BITS)
 
     def _count_forward(self, geometry: Geometry, samples: int) -> None:
-        self._count("forward" if self.training else "evaluation", geometry, samples)
+        self._count("forward", geometry, samples)
 
     # ---- forward --------------------------------------------------------------------------------
 

@@ -32,11 +32,9 @@ class Without:
         return getattr(self.finder, name)
 
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-try:
-    import torch
-except ModuleNotFoundError:
-    pass
-else:
+from importlib.util import find_spec
+
+if find_spec("torch") is not None:
     raise SystemExit("torch is not blocked")
 """
 TRAIN = """

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words and widths that all parts of the accelerator share.
+#ifndef E2TRAIN_TYPES_HPP
+#define E2TRAIN_TYPES_HPP
+
+#include <cstdint>
+
+#include "ap_int.h"
+#include "e2train/generated/arguments.hpp"
+#include "e2train/generated/hardware.hpp"
+
+namespace e2 {
+
+constexpr int LANES = ARRAY_COLUMNS;   // samples of a word
+constexpr int ROWS = ARRAY_ROWS;       // DSP rows of the array
+constexpr int PACKED_ROWS = 2 * ROWS;  // rows of operands where two products share a DSP
+static_assert(PACKED_ROWS == LANES, "a word of 16 weights feeds one packed block of rows");
+static_assert(PACKED_ROWS == BUFFERS_ROW_BANKS, "one bank a row");
+
+typedef std::uint64_t Beat;     // what one AXI transfer carries
+typedef std::uint32_t Address;  // in beats from address 0
+typedef std::int32_t Count;     // loop bounds and coordinates
+
+// Exactly the configured widths; native types, as words of them are copied often in simulation.
+typedef std::int8_t Byte;
+typedef std::int16_t Half;
+static_assert(8 * sizeof(Byte) == WIDTHS_ACTIVATION && WIDTHS_WEIGHT == WIDTHS_ACTIVATION,
+              "activations and weights are bytes");
+static_assert(8 * sizeof(Half) == WIDTHS_GRADIENT, "gradients are half words");
+typedef ap_int<WIDTHS_SUM> Sum;
+typedef ap_int<WIDTHS_TILE_SUM> TileSum;
+
+// One 8-bit element of 16 samples, or the weights of 16 rows.
+struct ByteWord {
+    Byte lane[LANES];
+};
+
+// Padding, and rows of the array that have nothing to do.
+inline ByteWord zero_bytes() {
+    ByteWord word;
+zero_lanes:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        word.lane[lane] = 0;
+    }
+    return word;
+}
+
+// One 16-bit element of 16 samples.
+struct HalfWord {
+    Half lane[LANES];
+};
+
+// Sums of 16 columns (passes along positions) or of 16 rows (weight gradients).
+struct SumWord {
+    Sum lane[LANES];
+};
+
+struct TileSumWord {
+    TileSum lane[LANES];
+};
+
+constexpr Address BYTE_WORD_BEATS = LANES * WIDTHS_ACTIVATION / WIDTHS_BEAT;
+constexpr Address HALF_WORD_BEATS = LANES * WIDTHS_GRADIENT / WIDTHS_BEAT;
+constexpr Address RAW_WORD_BEATS = LANES;  // 64-bit sums
+
+}  // namespace e2
+
+#endif

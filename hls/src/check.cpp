@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "e2train/check.hpp"
+
+#include "e2train/psg.hpp"
+
+namespace e2 {
+
+namespace {
+
+typedef std::uint64_t Size;
+
+constexpr Size MEMORY = Size(1) << 32;
+constexpr Size SUM_BYTES = 8;
+constexpr Count MOST_SHIFT = 47;
+constexpr Count LEAST_SHIFT = -15;
+constexpr Size SCRATCH_BYTES = 40;  // a weight: predictor 8, visit 24, result 8
+
+bool within(Count value, Count least, Count most) {
+    return value >= least && value <= most;
+}
+
+Size size(Count value) {
+    return static_cast<Size>(value);
+}
+
+Size groups(const Arguments& a) {
+    return groups_of(a);
+}
+
+bool backward(const Arguments& a) {
+    return a.operation == OPERATIONS_INPUT_GRADIENT;
+}
+
+bool weights_operation(const Arguments& a) {
+    return a.operation == OPERATIONS_WEIGHT_GRADIENT || a.operation == OPERATIONS_PSG_GRADIENT;
+}
+
+bool output_fits(Count from, Count to, Count kernel, const Arguments& a) {
+    const Count room = from + 2 * a.padding - kernel;
+    return room >= 0 && to == room / a.stride + 1;
+}
+
+bool geometry_fits(const Arguments& a) {
+    const bool sizes = within(a.samples, 1, LIMITS_SAMPLES) &&
+                       within(a.channels, 1, LIMITS_CHANNELS) &&
+                       within(a.filters, 1, LIMITS_CHANNELS) && within(a.height, 1, LIMITS_SIZE) &&
+                       within(a.width, 1, LIMITS_SIZE) && within(a.out_height, 1, LIMITS_SIZE) &&
+                       within(a.out_width, 1, LIMITS_SIZE);
+    const bool kernel = within(a.kernel_h, 1, LIMITS_KERNEL) &&
+                        within(a.kernel_w, 1, LIMITS_KERNEL) && within(a.stride, 1, 2) &&
+                        within(a.padding, 0, larger(a.kernel_h, a.kernel_w) - 1);
+    return sizes && kernel && (a.depthwise == 0 || a.channels == a.filters) &&
+           output_fits(a.height, a.out_height, a.kernel_h, a) &&
+           output_fits(a.width, a.out_width, a.kernel_w, a);
+}
+
+Size taps_of_layer(const Arguments& a) {
+    return size(a.kernel_h) * size(a.kernel_w);
+}
+
+Size weights_of_layer(const Arguments& a) {
+    return size(a.filters) * size(a.depthwise != 0 ? 1 : a.channels) * taps_of_layer(a);
+}
+
+bool tile_sizes_fit(const Arguments& a) {
+    const Count height = backward(a) ? a.height : a.out_height;
+    const Count width = backward(a) ? a.width : a.out_width;
+    return within(a.tile_outer, 1, LIMITS_CHANNELS + LANES) &&
+           within(a.tile_inner, 1, LIMITS_CHANNELS + LANES) && within(a.tile_h, 1, height) &&
+           within(a.tile_w, 1, width) && within(a.inner_begin, 0, LIMITS_CHANNELS);
+}
+
+// A tile of the forward pass or of the one to the input against the three buffers.
+bool pass_tile_fits(const Arguments& a) {
+    const Pass pass = pass_of(a);
+    const bool blocks = pass.tile_outer % LANES == 0;
+    const bool range = pass.depthwise ? pass.inner == 1 && pass.inner_begin == 0
+                                      : pass.inner_begin + pass.inner <= pass.inner_total;
+    const Size region = size(most_sources(pass.y, pass.tile_y)) *
+                        size(most_sources(pass.x, pass.tile_x)) *
+                        size(pass.depthwise ? pass.tile_outer : pass.inner);
+    const Size weights =
+        size(pass.tile_outer / LANES) * size(pass.depthwise ? 1 : pass.inner) * taps_of_layer(a);
+    const Size sums = size(pass.tile_outer) * size(pass.tile_y) * size(pass.tile_x);
+    return blocks && range && region <= size(BUFFERS_COLUMN_DEPTH) &&
+           weights <= size(BUFFERS_ROW_BANKS * BUFFERS_ROW_DEPTH) &&
+           sums <= size(BUFFERS_TILE_SUMS);
+}
+
+// A tile of weights and its data tiles against the buffers.
+bool weight_tile_fits(const Arguments& a) {
+    const WeightPass pass = weight_pass_of(a);
+    const Count channels = pass.depthwise ? 1 : pass.tile_channels;
+    // Tiles of a depthwise layer begin at any channel and so may reach into one more block.
+    const Count blocks = pass.depthwise ? ceil_divide(pass.tile_filters, LANES) + 1
+                                        : ceil_divide(pass.tile_channels, LANES);
+    const Size region =
+        size(most_sources(pass.y, pass.tile_y)) * size(most_sources(pass.x, pass.tile_x));
+    const Size gradients = size(pass.tile_filters) * size(pass.tile_y) * size(pass.tile_x);
+    const Size sums = size(pass.tile_filters) * size(channels) * taps_of_layer(a);
+    const bool aligned = pass.depthwise ? pass.tile_channels == 1 : pass.tile_channels % LANES == 0;
+    return aligned && size(blocks) * region <= size(BUFFERS_ROW_DEPTH) &&
+           gradients <= size(BUFFERS_COLUMN_DEPTH) && sums <= size(BUFFERS_WEIGHT_SUMS);
+}
+
+// The second phase needs all channels at once, gradients of two filters, and room in the queues.
+bool psg_tile_fits(const Arguments& a) {
+    const WeightPass pass = weight_pass_of(a);
+    const Count two = smaller(2, pass.filters);
+    const Size queued = size(ceil_divide(filter_channels(pass), ROWS)) * taps_of_layer(a);
+    const Size region =
+        size(most_sources(pass.y, pass.tile_y)) * size(most_sources(pass.x, pass.tile_x));
+    const bool all_channels = pass.depthwise || size(ceil_divide(pass.channels, LANES)) * region <=
+                                                    size(BUFFERS_ROW_DEPTH);
+    const bool filters = !pass.depthwise || pass.tile_filters >= two;
+    return all_channels && filters && queued <= size(QUEUE_DEPTH / 2) &&
+           size(two) * size(pass.tile_y) * size(pass.tile_x) <= size(BUFFERS_COLUMN_DEPTH);
+}
+
+bool psg_arguments_fit(const Arguments& a) {
+    return within(a.beta_q, 0, 1 << 16) && within(a.x_msb, 2, WIDTHS_ACTIVATION - 1) &&
+           within(a.g_msb, 2, WIDTHS_GRADIENT - 1);
+}
+
+bool pass_arguments_fit(const Arguments& a) {
+    const Count common = (1 << OPTIONS_CARRY) | (1 << OPTIONS_RAW);
+    const Count gradient = (1 << OPTIONS_RESIDUAL) | (1 << OPTIONS_MASK8) | (1 << OPTIONS_MASK16) |
+                           (1 << OPTIONS_NARROW_GRADIENT);
+    const Count allowed = backward(a) ? common | gradient : common;
+    const bool masks = option(a, OPTIONS_MASK8) && option(a, OPTIONS_MASK16);
+    return (a.options & ~allowed) == 0 && !masks && a.count >= 0 &&
+           within(a.shift, LEAST_SHIFT, MOST_SHIFT);
+}
+
+Size input_words(const Arguments& a) {
+    return groups(a) * size(a.channels) * size(a.height) * size(a.width);
+}
+
+Size output_words(const Arguments& a) {
+    return groups(a) * size(a.filters) * size(a.out_height) * size(a.out_width);
+}
+
+// A list of ranges under way.
+struct RangeList {
+    Range* ranges;
+    int count;
+};
+
+void add(RangeList& list, std::uint32_t begin, Size bytes, bool written) {
+    const Range range = {begin, bytes, written};
+    list.ranges[list.count] = range;
+    ++list.count;
+}
+
+void pass_ranges(const Arguments& a, RangeList& list) {
+    const Size read = backward(a) ? 2 * output_words(a) : input_words(a);
+    const Size made = backward(a) ? input_words(a) : output_words(a);
+    const Size blocks = size(ceil_divide(backward(a) ? a.channels : a.filters, LANES));
+    const Count inner = a.depthwise != 0 ? 1 : backward(a) ? a.filters : a.channels;
+    const Size sum_words = option(a, OPTIONS_RAW) || backward(a) ? 0 : 2 * size(a.filters);
+    add(list, a.a_address, read * LANES, false);
+    add(list, a.rows_address, blocks * size(inner) * taps_of_layer(a) * LANES, false);
+    if (option(a, OPTIONS_CARRY)) {
+        add(list, a.carry_address, made * LANES * SUM_BYTES, false);
+    }
+    if (option(a, OPTIONS_MASK8) || option(a, OPTIONS_MASK16)) {
+        add(list, a.mask_address, made * LANES * (option(a, OPTIONS_MASK8) ? 1 : 2), false);
+    }
+    if (option(a, OPTIONS_RESIDUAL)) {
+        add(list, a.residual_address, made * LANES * 2, false);
+    }
+    add(list, a.out_address, made * LANES * (option(a, OPTIONS_RAW) ? SUM_BYTES : 2), true);
+    add(list, a.result_address, (size(RESULT_SUMS) + sum_words) * SUM_BYTES, true);
+}
+
+void weight_ranges(const Arguments& a, RangeList& list) {
+    const bool psg = a.operation == OPERATIONS_PSG_GRADIENT;
+    const Size weights = weights_of_layer(a);
+    add(list, a.a_address, output_words(a) * LANES * 2, false);
+    add(list, a.b_address, input_words(a) * LANES, false);
+    if (psg) {
+        add(list, a.scratch_address, weights * SCRATCH_BYTES, true);
+    }
+    add(list, a.out_address, psg ? (weights + 7) / 8 * 8 : weights * SUM_BYTES, true);
+    add(list, a.result_address, size(RESULT_SUMS) * SUM_BYTES, true);
+}
+
+bool overlap(const Range& a, const Range& b) {
+    return a.begin < b.begin + b.bytes && b.begin < a.begin + a.bytes;
+}
+
+}  // namespace
+
+std::uint32_t check_ranges(const Range ranges[MAX_RANGES], int count) {
+check_each:
+    for (int i = 0; i < MAX_RANGES; ++i) {
+        if (i < count && ranges[i].begin == 0) {
+            return ERRORS_NULL;
+        }
+        if (i < count && ranges[i].begin % LIMITS_ALIGNMENT != 0) {
+            return ERRORS_ALIGNMENT;
+        }
+        if (i < count && ranges[i].begin + ranges[i].bytes > MEMORY) {
+            return ERRORS_GEOMETRY;
+        }
+    }
+check_pairs:
+    for (int i = 0; i < MAX_RANGES; ++i) {
+    check_others:
+        for (int j = 0; j < MAX_RANGES; ++j) {
+            const bool pair = i < count && j < count && i != j && ranges[i].written;
+            if (pair && overlap(ranges[i], ranges[j])) {
+                return ERRORS_OVERLAP;
+            }
+        }
+    }
+    return ERRORS_OK;
+}
+
+std::uint32_t check_layer(const Arguments& a) {
+    if (!within(a.operation, OPERATIONS_CONVOLVE, OPERATIONS_PSG_GRADIENT)) {
+        return ERRORS_OPERATION;
+    }
+    if (!geometry_fits(a)) {
+        return ERRORS_GEOMETRY;
+    }
+    if (!tile_sizes_fit(a)) {
+        return ERRORS_TILE;
+    }
+    if (!weights_operation(a)) {
+        return !pass_tile_fits(a)      ? ERRORS_TILE
+               : pass_arguments_fit(a) ? ERRORS_OK
+                                       : ERRORS_ARGUMENT;
+    }
+    if (!weight_tile_fits(a)) {
+        return ERRORS_TILE;
+    }
+    if (a.operation == OPERATIONS_PSG_GRADIENT) {
+        return !psg_tile_fits(a) ? ERRORS_TILE : psg_arguments_fit(a) ? ERRORS_OK : ERRORS_ARGUMENT;
+    }
+    return a.options == 0 ? ERRORS_OK : ERRORS_ARGUMENT;
+}
+
+int layer_ranges(const Arguments& a, Range ranges[MAX_RANGES]) {
+    RangeList list = {ranges, 0};
+    if (weights_operation(a)) {
+        weight_ranges(a, list);
+    } else {
+        pass_ranges(a, list);
+    }
+    return list.count;
+}
+
+}  // namespace e2

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "e2train/pass.hpp"
+
+#include "e2train/memory.hpp"
+
+namespace e2 {
+
+Pass pass_of(const Arguments& a) {
+    const bool transposed = a.operation == OPERATIONS_INPUT_GRADIENT;
+    Pass pass;
+    pass.transposed = transposed;
+    pass.depthwise = a.depthwise != 0;
+    pass.samples = a.samples;
+    pass.groups = ceil_divide(a.samples, LANES);
+    pass.inner_total = pass.depthwise ? 1 : transposed ? a.filters : a.channels;
+    pass.inner_begin = a.inner_begin;
+    pass.inner = a.tile_inner;
+    pass.outer = transposed ? a.channels : a.filters;
+    const Axis y = {transposed ? a.out_height : a.height,
+                    transposed ? a.height : a.out_height,
+                    a.kernel_h,
+                    a.stride,
+                    a.padding,
+                    transposed};
+    const Axis x = {transposed ? a.out_width : a.width,
+                    transposed ? a.width : a.out_width,
+                    a.kernel_w,
+                    a.stride,
+                    a.padding,
+                    transposed};
+    pass.y = y;
+    pass.x = x;
+    pass.tile_outer = a.tile_outer;
+    pass.tile_y = a.tile_h;
+    pass.tile_x = a.tile_w;
+    return pass;
+}
+
+Finish finish_of(const Arguments& a) {
+    Finish finish;
+    finish.raw = option(a, OPTIONS_RAW);
+    finish.carry = option(a, OPTIONS_CARRY);
+    finish.statistics = a.operation == OPERATIONS_CONVOLVE && !finish.raw;
+    finish.residual = option(a, OPTIONS_RESIDUAL);
+    finish.mask_bits = option(a, OPTIONS_MASK8) ? 8 : option(a, OPTIONS_MASK16) ? 16 : 0;
+    finish.mask_ceiling = a.count;
+    finish.shift = a.shift;
+    return finish;
+}
+
+namespace {
+
+Count outer_tiles(const Pass& pass) {
+    return ceil_divide(pass.outer, pass.tile_outer);
+}
+Count x_tiles(const Pass& pass) {
+    return ceil_divide(pass.x.to, pass.tile_x);
+}
+Count y_tiles(const Pass& pass) {
+    return ceil_divide(pass.y.to, pass.tile_y);
+}
+
+Span part(Count index, Count size, Count whole) {
+    const Span span = {index * size, smaller(size, whole - index * size)};
+    return span;
+}
+
+void clear(ChannelSums& sums) {
+clear_sums:
+    for (Count c = 0; c < LIMITS_CHANNELS; ++c) {
+#pragma HLS PIPELINE II = 1
+        sums.total[c] = 0;
+        sums.squares[c] = 0;
+    }
+}
+
+void write_channel_sums(const ChannelSums& sums, Count channels, Address begin, Beat* output) {
+write_totals:
+    for (Count c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
+#pragma HLS PIPELINE II = 1
+        output[begin + static_cast<Address>(c)] = static_cast<Beat>(sums.total[c]);
+    }
+write_squares:
+    for (Count c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
+#pragma HLS PIPELINE II = 1
+        output[begin + static_cast<Address>(channels + c)] = static_cast<Beat>(sums.squares[c]);
+    }
+}
+
+}  // namespace
+
+Count tiles_of(const Pass& pass) {
+    return pass.groups * y_tiles(pass) * x_tiles(pass) * outer_tiles(pass);
+}
+
+// Tiles by number, outer channels first: a divider a tile costs nothing beside its thousands of
+// cycles, and each stage of the pipeline below can find its own tile.
+Tile tile_at(const Pass& pass, Count index) {
+    const Count outer = index % outer_tiles(pass);
+    const Count plane = index / outer_tiles(pass);
+    const Count x = plane % x_tiles(pass);
+    const Count row = plane / x_tiles(pass);
+    const Span outers = part(outer, pass.tile_outer, pass.outer);
+    Tile tile;
+    tile.group = row / y_tiles(pass);
+    tile.outer = outers.begin;
+    tile.outers = outers.count;
+    tile.y = part(row % y_tiles(pass), pass.tile_y, pass.y.to);
+    tile.x = part(x, pass.tile_x, pass.x.to);
+    tile.from_y = source_span(pass.y, tile.y);
+    tile.from_x = source_span(pass.x, tile.x);
+    return tile;
+}
+
+void run_pass(const Arguments& arguments, const Beat* columns, const Beat* rows, const Beat* extra,
+              Beat* output, Counters& counters) {
+    const Pass pass = pass_of(arguments);
+    const Finish finish = finish_of(arguments);
+    const bool narrow = option(arguments, OPTIONS_NARROW_GRADIENT);
+    static ChannelSums channel_sums;
+    clear(channel_sums);
+    const Count tiles = tiles_of(pass);
+run_pass_tiles:
+    for (Count index = 0; index < tiles; ++index) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096 avg = 256
+// Load, compute and store overlap: the buffers between them exist twice (ping-pong).
+#pragma HLS DATAFLOW
+        RowBuffer row_buffer;
+        ColumnBuffer column_buffer;
+        TileSums sums;
+        hls::stream<Count> steps("steps");
+#pragma HLS STREAM variable = steps depth = 2
+// A step of the array reads a whole word of rows; weight gradients read all banks at once.
+#pragma HLS ARRAY_PARTITION variable = row_buffer.bank complete dim = 1
+        const Tile tile = tile_at(pass, index);
+        load_pass_columns(pass, tile, narrow, arguments.a_address, columns, column_buffer);
+        load_pass_rows(pass, tile, arguments.rows_address, rows, row_buffer);
+        compute_pass(pass, tile, row_buffer, column_buffer, sums, steps);
+        store_pass(pass, tile, finish, arguments, sums, steps, extra, output, channel_sums,
+                   counters);
+    }
+    if (finish.statistics) {
+        const Address begin = beat_of(arguments.result_address) + RESULT_SUMS;
+        write_channel_sums(channel_sums, pass.outer, begin, output);
+        counters.output_beats += 2 * static_cast<std::uint64_t>(pass.outer);
+    }
+}
+
+}  // namespace e2

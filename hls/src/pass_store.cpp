@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a tile's sums to memory: carry, rounding, mask, residual, peak, saturation, statistics.
+#include "e2train/memory.hpp"
+#include "e2train/pass.hpp"
+
+namespace e2 {
+
+namespace {
+
+constexpr int WIDE = 64;
+typedef ap_int<WIDE> Wide;
+
+constexpr Count HALF_TOP = (1 << (WIDTHS_GRADIENT - 1)) - 1;
+
+struct WideWord {
+    Wide lane[LANES];
+};
+
+// What the store reads beside the sums: words of one position.
+struct Beside {
+    HalfWord mask;
+    HalfWord residual;
+};
+
+// What the store of a tile adds up.
+struct Tally {
+    std::uint64_t peak;
+    Count saturations;
+    std::int64_t total;
+    std::int64_t squares;
+};
+
+// (value + half) >> shift; a negative shift multiplies. The sum of a launch has 48 bits, and 15
+// more at most come from a negative shift.
+Wide shifted(Wide value, Count shift) {
+    if (shift <= 0) {
+        return value << -shift;
+    }
+    return (value + (Wide(1) << (shift - 1))) >> shift;
+}
+
+WideWord read_sums(const Finish& finish, const TileSumWord& sums, const Beat* extra,
+                   Address index) {
+#pragma HLS INLINE
+    WideWord word;
+read_sums_lanes:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        const Wide carried =
+            finish.carry
+                ? Wide(static_cast<std::int64_t>(extra[index + static_cast<Address>(lane)]))
+                : Wide(0);
+        word.lane[lane] = carried + sums.lane[lane];
+    }
+    return word;
+}
+
+void write_raw(const WideWord& word, Count lanes, Address index, Beat* output) {
+#pragma HLS INLINE
+write_raw_lanes:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        const std::int64_t value = lane < lanes ? word.lane[lane].to_int64() : 0;
+        output[index + static_cast<Address>(lane)] = static_cast<Beat>(value);
+    }
+}
+
+HalfWord widened(const ByteWord& word) {
+    HalfWord wide;
+widened_lanes:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        wide.lane[lane] = word.lane[lane];
+    }
+    return wide;
+}
+
+Beside read_beside(const Finish& finish, const Arguments& a, const Beat* extra, Count word) {
+#pragma HLS INLINE
+    Beside beside = Beside();
+    const Address at = static_cast<Address>(word);
+    if (finish.mask_bits == 8) {
+        const Address index = beat_of(a.mask_address) + at * BYTE_WORD_BEATS;
+        beside.mask = widened(read_bytes(extra, index));
+    } else if (finish.mask_bits == 16) {
+        beside.mask = read_halves(extra, beat_of(a.mask_address) + at * HALF_WORD_BEATS);
+    }
+    if (finish.residual) {
+        beside.residual = read_halves(extra, beat_of(a.residual_address) + at * HALF_WORD_BEATS);
+    }
+    return beside;
+}
+
+// The activation let this position's gradient through.
+bool passes(const Finish& finish, Half output) {
+    return output > 0 && (finish.mask_ceiling == 0 || output < finish.mask_ceiling);
+}
+
+std::uint64_t magnitude(Wide value) {
+    const std::int64_t v = value.to_int64();
+    return v < 0 ? ~static_cast<std::uint64_t>(v) + 1 : static_cast<std::uint64_t>(v);
+}
+
+Half saturated(Wide value, Tally& tally) {
+#pragma HLS INLINE
+    if (value > HALF_TOP) {
+        ++tally.saturations;
+        return HALF_TOP;
+    }
+    if (value < -HALF_TOP - 1) {
+        ++tally.saturations;
+        return -HALF_TOP - 1;
+    }
+    return Half(value);
+}
+
+// The forward pass takes the peak of its sums, the backward pass that of what it stores.
+HalfWord finished(const Finish& finish, const WideWord& sums, const Beside& beside, Count lanes,
+                  Tally& tally) {
+#pragma HLS INLINE
+    HalfWord word;
+finished_lanes:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        Wide value = shifted(sums.lane[lane], finish.shift);
+        if (finish.mask_bits != 0 && !passes(finish, beside.mask.lane[lane])) {
+            value = 0;
+        }
+        if (finish.residual) {
+            value += beside.residual.lane[lane];
+        }
+        word.lane[lane] = 0;
+        if (lane < lanes) {
+            const std::uint64_t peak = magnitude(finish.statistics ? sums.lane[lane] : value);
+            tally.peak = peak > tally.peak ? peak : tally.peak;
+            word.lane[lane] = saturated(value, tally);
+        }
+    }
+    return word;
+}
+
+void add_statistics(const HalfWord& word, Tally& tally) {
+#pragma HLS INLINE
+    ap_int<WIDTHS_GRADIENT + 4> total = 0;
+    ap_int<2 * WIDTHS_GRADIENT + 4> squares = 0;
+add_statistics_lanes:
+    for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+        total += word.lane[lane];
+        squares += word.lane[lane] * word.lane[lane];
+    }
+    tally.total += total.to_int64();
+    tally.squares += squares.to_int64();
+}
+
+// Beats of this tile on every port.
+void count_tile(const Pass& pass, const Tile& tile, const Finish& finish, Count steps,
+                Counters& counters) {
+    const Count planes = pass.depthwise ? tile.outers : pass.inner;
+    const Address beats = pass.transposed ? HALF_WORD_BEATS : BYTE_WORD_BEATS;
+    const Count read = planes * tile.from_y.count * tile.from_x.count;
+    const Count weights = ceil_divide(tile.outers, LANES) * (pass.depthwise ? 1 : pass.inner);
+    const Count words = tile.outers * tile.y.count * tile.x.count;
+    const Address beside = (finish.mask_bits == 8 ? BYTE_WORD_BEATS : 0) +
+                           (finish.mask_bits == 16 ? HALF_WORD_BEATS : 0) +
+                           (finish.residual ? HALF_WORD_BEATS : 0) +
+                           (finish.carry ? RAW_WORD_BEATS : 0);
+    counters.column_beats += static_cast<std::uint64_t>(read) * beats;
+    counters.row_beats += static_cast<std::uint64_t>(weights * taps(pass)) * BYTE_WORD_BEATS;
+    counters.extra_beats += static_cast<std::uint64_t>(words) * beside;
+    counters.output_beats +=
+        static_cast<std::uint64_t>(words) * (finish.raw ? RAW_WORD_BEATS : HALF_WORD_BEATS);
+    counters.core_steps += static_cast<std::uint64_t>(steps);
+    ++counters.tiles;
+}
+
+}  // namespace
+
+void store_pass(const Pass& pass, const Tile& tile, const Finish& finish,
+                const Arguments& arguments, const TileSums& sums, hls::stream<Count>& steps,
+                const Beat* extra, Beat* output, ChannelSums& channel_sums, Counters& counters) {
+    const Count lanes = lanes_of(pass.samples, tile.group);
+    Tally tally = Tally();
+    tally.peak = counters.peak;
+    Count at = 0;
+store_channels:
+    for (Count outer = 0; outer < tile.outers; ++outer) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 32
+        const Count channel = tile.group * pass.outer + tile.outer + outer;
+        tally.total = 0;
+        tally.squares = 0;
+    store_rows:
+        for (Count y = 0; y < tile.y.count; ++y) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 2
+            const Count row = (channel * pass.y.to + tile.y.begin + y) * pass.x.to + tile.x.begin;
+        store_words:
+            for (Count x = 0; x < tile.x.count; ++x) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 16
+// Four beats a word leave four cycles for its 16 lanes, which so share four multipliers.
+#pragma HLS PIPELINE II = 4
+                const Address word = static_cast<Address>(row + x);
+                const Address raw = word * RAW_WORD_BEATS;
+                const WideWord wide =
+                    read_sums(finish, sums.word[at], extra, beat_of(arguments.carry_address) + raw);
+                ++at;
+                if (finish.raw) {
+                    write_raw(wide, lanes, beat_of(arguments.out_address) + raw, output);
+                } else {
+                    const Beside beside = read_beside(finish, arguments, extra, row + x);
+                    const HalfWord half = finished(finish, wide, beside, lanes, tally);
+                    add_statistics(half, tally);
+                    write_halves(output, beat_of(arguments.out_address) + word * HALF_WORD_BEATS,
+                                 half);
+                }
+            }
+        }
+        channel_sums.total[tile.outer + outer] += tally.total;
+        channel_sums.squares[tile.outer + outer] += tally.squares;
+    }
+    counters.peak = tally.peak;
+    counters.saturations += static_cast<std::uint64_t>(tally.saturations);
+    count_tile(pass, tile, finish, steps.read(), counters);
+}
+
+}  // namespace e2

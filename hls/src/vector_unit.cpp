@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "e2train/vector_unit.hpp"
+
+namespace e2 {
+
+std::uint32_t run_vector(const Arguments& a, const Beat* columns, const Beat* rows,
+                         const Beat* extra, Beat* output, Counters& counters) {
+    ChannelEntry table[LIMITS_CHANNELS];  // one memory for the two operations that need one
+// Both halves of an entry are read and written at once.
+#pragma HLS AGGREGATE variable = table
+    switch (a.operation) {
+        case OPERATIONS_MAP:
+            vector_map(a, columns, rows, extra, output, table, counters);
+            break;
+        case OPERATIONS_CHANNEL_SUMS:
+            channel_sums(a, columns, rows, output, table, counters);
+            break;
+        case OPERATIONS_SAMPLE_PRODUCTS:
+            sample_products(a, columns, rows, extra, output, counters);
+            break;
+        case OPERATIONS_POOL:
+            pool(a, columns, output, counters);
+            break;
+        case OPERATIONS_RESAMPLE:
+            resample(a, columns, output, counters);
+            break;
+        case OPERATIONS_MOVE:
+            return move_samples(a, columns, rows, output, counters);
+        default:
+            return ERRORS_OPERATION;
+    }
+    return ERRORS_OK;
+}
+
+}  // namespace e2

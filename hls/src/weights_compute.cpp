@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// Feeds a tile of weights to the MAC core and adds up its sums.
+#include "e2train/products.hpp"
+#include "e2train/weights.hpp"
+
+namespace e2 {
+
+namespace {
+
+constexpr Count MAX_STEPS = 1 << 24;
+
+// Visits: filter, block of channels, tap. Steps of each: the tile's positions.
+struct WeightWalk {
+    Count filter;
+    Count block;
+    Count tap_y;
+    Count tap_x;
+    Count y;
+    Count x;
+};
+
+Count rows_of(const WeightPass& pass, const Slices& slices) {
+    return pass.depthwise ? 1 : slices.packed ? PACKED_ROWS : ROWS;
+}
+
+Count blocks_of(const WeightPass& pass, const WeightTile& tile, const Slices& slices) {
+    return pass.depthwise ? 1 : ceil_divide(tile.channels.count, rows_of(pass, slices));
+}
+
+bool first_of_visit(const WeightWalk& walk) {
+    return walk.y == 0 && walk.x == 0;
+}
+
+// To the next step; false when there is none.
+bool advance(const WeightPass& pass, const WeightTile& tile, const DataTile& data, Count blocks,
+             WeightWalk& walk) {
+#pragma HLS INLINE
+    if (++walk.x < data.x.count) {
+        return true;
+    }
+    walk.x = 0;
+    if (++walk.y < data.y.count) {
+        return true;
+    }
+    walk.y = 0;
+    if (++walk.tap_x < pass.x.kernel) {
+        return true;
+    }
+    walk.tap_x = 0;
+    if (++walk.tap_y < pass.y.kernel) {
+        return true;
+    }
+    walk.tap_y = 0;
+    if (++walk.block < blocks) {
+        return true;
+    }
+    walk.block = 0;
+    return ++walk.filter < tile.filters.count;
+}
+
+MacCommand command_of(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
+                      const Slices& slices, Count blocks, const WeightWalk& walk) {
+    const Count rows = rows_of(pass, slices);
+    MacCommand command;
+    command.depth = data.y.count * data.x.count;
+    command.rows = static_cast<std::uint8_t>(
+        pass.depthwise ? 1 : smaller(rows, tile.channels.count - walk.block * rows));
+    command.columns = static_cast<std::uint8_t>(lanes_of(pass.samples, data.group));
+    command.packed = slices.packed;
+    command.across = true;
+    command.second = 0;
+    command.last = walk.filter == tile.filters.count - 1 && walk.block == blocks - 1 &&
+                   walk.tap_y == pass.y.kernel - 1 && walk.tap_x == pass.x.kernel - 1;
+    return command;
+}
+
+// One word from each bank: all rows of the array at once.
+RowWord row_operands(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
+                     const Slices& slices, const WeightWalk& walk, const RowBuffer& buffer) {
+#pragma HLS INLINE
+    const Count rows = rows_of(pass, slices);
+    const Count first =
+        pass.depthwise ? tile.filters.begin + walk.filter : tile.channels.begin + walk.block * rows;
+    const RowSource source =
+        row_source(pass, tile.channels.begin, data, first, walk.y, walk.x, walk.tap_y, walk.tap_x);
+    const ByteWord zero = zero_bytes();
+    RowWord words;
+row_operands_rows:
+    for (int row = 0; row < PACKED_ROWS; ++row) {
+#pragma HLS UNROLL
+        const bool idle = row >= rows || source.padding;
+        const Count bank = (source.bank + row) % BUFFERS_ROW_BANKS;
+        words.row[row] = idle ? zero : buffer.bank[bank][source.at];
+    }
+    return words;
+}
+
+// One big loop, as in the other passes (see pass_compute.cpp).
+void feed_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
+                  const Slices& slices, const RowBuffer& row_buffer,
+                  const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
+                  hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                  hls::stream<Count>& steps) {
+    const Count blocks = blocks_of(pass, tile, slices);
+    WeightWalk walk = WeightWalk();
+feed_steps:
+    for (Count step = 0; step < MAX_STEPS; ++step) {
+#pragma HLS LOOP_TRIPCOUNT min = 144 max = 40000 avg = 18432
+#pragma HLS PIPELINE II = 1
+        if (first_of_visit(walk)) {
+            commands.write(command_of(pass, tile, data, slices, blocks, walk));
+        }
+        const Count gradient = (walk.filter * data.y.count + walk.y) * data.x.count + walk.x;
+        ColumnWord column;
+        column.first = column_buffer.word[gradient];
+        column.second = column.first;
+        columns.write(column);
+        rows.write(row_operands(pass, tile, data, slices, walk, row_buffer));
+        if (!advance(pass, tile, data, blocks, walk)) {
+            steps.write(step + 1);
+            break;
+        }
+    }
+}
+
+// A visit's word holds sums of neighbouring channels at one tap; sums are kept channel by channel.
+void collect_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
+                     bool first, hls::stream<SumWord>& words, WeightSums& sums) {
+    const Count taps = weight_taps(pass);
+    const Count per_visit = rows_of(pass, slices);
+    const Count channels = pass.depthwise ? 1 : tile.channels.count;
+    const Count blocks = blocks_of(pass, tile, slices);
+    const Count visits = tile.filters.count * blocks * taps;
+    Count filter = 0;
+    Count block = 0;
+    Count tap = 0;
+collect_visits:
+    for (Count visit = 0; visit < visits; ++visit) {
+#pragma HLS LOOP_TRIPCOUNT min = 9 max = 4096 avg = 144
+        const SumWord word = words.read();
+        const Count rows = smaller(per_visit, channels - block * per_visit);
+    collect_rows:
+        for (Count row = 0; row < rows; ++row) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 16 avg = 16
+// Each sum is read and written once a tile, so no iteration waits for another.
+#pragma HLS DEPENDENCE variable = sums.sum inter false
+#pragma HLS PIPELINE II = 1
+            const Count at = (filter * channels + block * per_visit + row) * taps + tap;
+            const Sum before = first ? Sum(0) : sums.sum[at];
+            sums.sum[at] = before + word.lane[row];
+        }
+        if (++tap == taps) {
+            tap = 0;
+            if (++block == blocks) {
+                block = 0;
+                ++filter;
+            }
+        }
+    }
+}
+
+void compute_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
+                     const Slices& slices, bool first, const RowBuffer& row_buffer,
+                     const ColumnBuffer& column_buffer, WeightSums& sums,
+                     hls::stream<Count>& steps) {
+#pragma HLS DATAFLOW
+    hls::stream<MacCommand> commands("commands");
+    hls::stream<RowWord> rows("rows");
+    hls::stream<ColumnWord> columns("columns");
+    hls::stream<SumWord> words("sums");
+#pragma HLS STREAM variable = commands depth = 4
+#pragma HLS STREAM variable = rows depth = 4
+#pragma HLS STREAM variable = columns depth = 4
+#pragma HLS STREAM variable = words depth = 4
+    feed_weights(pass, tile, data, slices, row_buffer, column_buffer, commands, rows, columns,
+                 steps);
+    mac_core(commands, rows, columns, words);
+    collect_weights(pass, tile, slices, first, words, sums);
+}
+
+void count_tile(const WeightTile& tile, const DataTile& data, hls::stream<Count>& steps,
+                Counters& counters) {
+    const Count gradients = tile.filters.count * data.y.count * data.x.count;
+    const Count activations = tile.channels.count * data.from_y.count * data.from_x.count;
+    counters.column_beats += static_cast<std::uint64_t>(gradients) * HALF_WORD_BEATS;
+    counters.row_beats += static_cast<std::uint64_t>(activations) * BYTE_WORD_BEATS;
+    counters.core_steps += static_cast<std::uint64_t>(steps.read());
+    ++counters.tiles;
+}
+
+}  // namespace
+
+RowSource row_source(const WeightPass& pass, Count first_channel, const DataTile& data,
+                     Count channel, Count position_y, Count position_x, Count tap_y, Count tap_x) {
+    const Count y = source_of(pass.y, data.y.begin + position_y, tap_y);
+    const Count x = source_of(pass.x, data.x.begin + position_x, tap_x);
+    const Count block = channel / BUFFERS_ROW_BANKS - first_channel / BUFFERS_ROW_BANKS;
+    const Count row = block * data.from_y.count + (y - data.from_y.begin);
+    RowSource source;
+    source.bank = channel % BUFFERS_ROW_BANKS;
+    source.padding = y < 0 || y >= pass.y.from || x < 0 || x >= pass.x.from;
+    source.at = source.padding ? 0 : row * data.from_x.count + (x - data.from_x.begin);
+    return source;
+}
+
+void accumulate_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
+                        const Arguments& arguments, const Beat* columns, const Beat* rows,
+                        WeightSums& sums, Counters& counters) {
+    const Count tiles = data_tiles_of(pass);
+data_tiles:
+    for (Count index = 0; index < tiles; ++index) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096 avg = 64
+// Loading the next positions overlaps computing these.
+#pragma HLS DATAFLOW
+        RowBuffer row_buffer;
+        ColumnBuffer column_buffer;
+        hls::stream<Count> steps("steps");
+#pragma HLS STREAM variable = steps depth = 2
+// All rows of the array read in the same cycle, each from its own bank.
+#pragma HLS ARRAY_PARTITION variable = row_buffer.bank complete dim = 1
+        const DataTile data = data_tile_at(pass, index);
+        load_gradients(pass, tile.filters, data, slices, arguments.a_address, columns,
+                       column_buffer);
+        load_activations(pass, tile.channels, data, slices, arguments.b_address, rows, row_buffer);
+        compute_weights(pass, tile, data, slices, index == 0, row_buffer, column_buffer, sums,
+                        steps);
+        count_tile(tile, data, steps, counters);
+    }
+}
+
+}  // namespace e2

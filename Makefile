@@ -15,10 +15,10 @@ CPP = $(shell find hls host -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo clean
+.PHONY: help setup check lint test demo csim csynth cosim ip mutate fuzz clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) ## create .venv with everything that training, tests and reports need
 
@@ -34,7 +34,7 @@ $(STAMP): setup.py requirements/constraints.txt | check
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install 'torch==$(TORCH)$(TORCH_BUILD)' 2>/dev/null || \
 	    $(PIP) install --extra-index-url $(TORCH_INDEX) 'torch==$(TORCH)'
-	@$(PIP) install -e '.[emulator,report,test,lint]' -c requirements/constraints.txt
+	@$(PIP) install -e '.[emulator,hls,modbus,scpi,cluster,report,test,lint]' -c requirements/constraints.txt
 	@$(BIN)/e2train device list >/dev/null  # compiles the emulator's kernels
 	@touch $@
 
@@ -54,6 +54,20 @@ demo: setup ## train six methods on the embedded data and write runs/demo/report
 	    $(BIN)/e2train train experiments/demo/$$name.toml --out runs/demo/$$name || exit; \
 	done
 	@$(BIN)/e2train report $(DEMO:%=runs/demo/%) --out runs/demo
+
+csim: setup ## the HLS kernels under g++ against golden vectors, plain and sanitized
+	@$(MAKE) --no-print-directory -C hls csim PYTHON=../$(BIN)/python
+
+csynth cosim ip: setup ## Vitis HLS: synthesis, cosimulation, packaging (needs vitis-run)
+	@$(MAKE) --no-print-directory -C hls $@ PYTHON=../$(BIN)/python
+
+mutate: setup ## small faults seeded into the kernels: does a golden vector catch each?
+	@$(MAKE) --no-print-directory -C hls mutate PYTHON=../$(BIN)/python
+
+FUZZ_SECONDS ?= 60
+fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS
+	@$(PIP) install -e '.[fuzz]' -c requirements/constraints.txt
+	@$(BIN)/python tests/fuzz/fuzz_parsers.py --seconds $(FUZZ_SECONDS)
 
 clean: ## remove .venv, caches and build outputs; runs/ and data/ stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

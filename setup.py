@@ -33,11 +33,25 @@ setup(
         "rich",
         "tomli; python_version < '3.11'",
         "typer",
+        "uncertainties",
     ],
     extras_require={
         "emulator": ["torch==2.13.0"],
-        "report": ["matplotlib"],
-        "test": ["hypothesis", "pytest", "pytest-xdist", "scikit-learn"],
+        # Xilinx's ap_types headers; the kernels' sources are in the checkout's hls/.
+        "hls": ["hls4ml==1.3.0"],
+        "modbus": ["pymodbus==3.16.1"],
+        "scpi": ["pyvisa", "pyvisa-py"],
+        "cluster": ["dask", "distributed"],
+        "report": ["matplotlib", "scipy"],
+        "test": [
+            "hypothesis",
+            "libclang",
+            "minimalmodbus",
+            "pytest",
+            "pytest-xdist",
+            "scikit-learn",
+        ],
+        "fuzz": ["atheris"],
         "lint": ["clang-format", "mypy", "ruff"],
     },
 )

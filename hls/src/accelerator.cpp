@@ -4,8 +4,8 @@
 #include "e2train/check.hpp"
 #include "e2train/counters.hpp"
 #include "e2train/memory.hpp"
+#include "e2train/sequence.hpp"
 #include "e2train/vector_unit.hpp"
-#include "e2train/weights.hpp"
 
 namespace e2 {
 
@@ -46,7 +46,7 @@ write_header_words:
 }  // namespace
 
 std::uint32_t run(const Arguments& arguments, const Beat* columns, const Beat* rows,
-                  const Beat* extra, Beat* output) {
+                  const Beat* extra, const Beat* second, Beat* output) {
     const std::uint32_t refused = check(arguments);
     if (refused != ERRORS_OK) {
         return refused;
@@ -56,13 +56,9 @@ std::uint32_t run(const Arguments& arguments, const Beat* columns, const Beat* r
     switch (arguments.operation) {
         case OPERATIONS_CONVOLVE:
         case OPERATIONS_INPUT_GRADIENT:
-            run_pass(arguments, columns, rows, extra, output, counters);
-            break;
         case OPERATIONS_WEIGHT_GRADIENT:
-            run_weights(arguments, columns, rows, output, counters);
-            break;
         case OPERATIONS_PSG_GRADIENT:
-            run_psg(arguments, columns, rows, output, counters);
+            run_layer(arguments, columns, rows, extra, second, output, counters);
             break;
         default:
             error = run_vector(arguments, columns, rows, extra, output, counters);

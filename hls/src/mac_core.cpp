@@ -44,108 +44,71 @@ Position position_of(Count step, Count depth) {
     return at;
 }
 
-void multiply_plain(const RowWord& row, const HalfWord& column, const MacCommand& command,
-                    bool first, Accumulators& to) {
-plain_rows:
-    for (int r = 0; r < ROWS; ++r) {
-#pragma HLS UNROLL
-        if (r < command.rows) {
-            const Byte operand = row.row[r].lane[0];
-        plain_columns:
-            for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-                if (c < command.columns) {  // an idle column keeps its registers quiet
-                    const std::int32_t product = operand * column.lane[c];
-                    to.dsp[r][c] = first ? Sum(product) : Sum(to.dsp[r][c] + product);
-                }
-            }
-        }
-    }
-}
-
-// Four packed products fit the DSP's register; then its two sums move to registers of their own.
-void multiply_packed(const RowWord& row, const HalfWord& column, const MacCommand& command,
-                     const Position& at, Accumulators& to) {
-packed_rows:
-    for (int r = 0; r < ROWS; ++r) {
-#pragma HLS UNROLL
-        if (2 * r < command.rows) {
-            const RowPort operand =
-                Packed::port(row.row[2 * r + 1].lane[0], row.row[2 * r].lane[0]);
-        packed_columns:
-            for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-                if (c < command.columns) {
-                    const Sum product = Packed::multiply(operand, column.lane[c]);
-                    const Sum run = at.run_begins ? product : Sum(to.dsp[r][c] + product);
-                    to.dsp[r][c] = run;
-                    if (at.run_ends) {
-                        const CellSum low = Packed::low(run);
-                        const CellSum high = Packed::high(run);
-                        to.low[r][c] = at.first_run ? low : CellSum(to.low[r][c] + low);
-                        to.high[r][c] = at.first_run ? high : CellSum(to.high[r][c] + high);
-                    }
-                }
-            }
-        }
-    }
-}
-
-// One row's products summed over the columns (in hardware through the DSPs' cascade ports).
-Sum plain_chain(const ByteWord& row, const HalfWord& column, Count columns) {
+// What a cell multiplies with its column: one operand, or two that share the DSP. Along positions
+// all columns of a row take the same, from lane 0.
+RowPort row_port(const RowWord& row, const MacCommand& command, int dsp_row, int column) {
 #pragma HLS INLINE
-    std::int32_t chain = 0;  // 16 products below 2^22
-plain_chain_columns:
-    for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-        chain += c < columns ? row.lane[c] * column.lane[c] : 0;
-    }
-    return chain;
+    const int lane = command.across ? column : 0;
+    return command.packed
+               ? Packed::port(row.row[2 * dsp_row + 1].lane[lane], row.row[2 * dsp_row].lane[lane])
+               : RowPort(row.row[dsp_row].lane[lane]);
 }
 
-Sum packed_chain(const ByteWord& high, const ByteWord& low, const HalfWord& column, Count columns) {
+// A product of one sample, added to what the cell has. Four packed products fit the DSP's register;
+// then its two sums move to registers of their own.
+void add_to_cell(Sum product, const MacCommand& command, const Position& at, int r, int c,
+                 Accumulators& to) {
 #pragma HLS INLINE
-    Sum chain = 0;
-packed_chain_columns:
-    for (int c = 0; c < LANES; ++c) {
-#pragma HLS UNROLL
-        if (c < columns) {
-            const RowPort port = Packed::port(high.lane[c], low.lane[c]);
-            chain += Packed::multiply(port, column.lane[c]);
-        }
-    }
-    return chain;
-}
-
-void multiply_across(const RowWord& row, const ColumnWord& column, const MacCommand& command,
-                     bool first, Accumulators& to) {
-across_rows:
-    for (int r = 0; r < ROWS; ++r) {
-#pragma HLS UNROLL
-        if ((command.packed ? 2 * r : r) < command.rows) {
-            const HalfWord& operand =
-                ((command.second >> r) & 1) != 0 ? column.second : column.first;
-            const Sum chain = command.packed ? packed_chain(row.row[2 * r + 1], row.row[2 * r],
-                                                            operand, command.columns)
-                                             : plain_chain(row.row[r], operand, command.columns);
-            const Sum low = command.packed ? Packed::low(chain) : chain;
-            const Sum high = command.packed ? Packed::high(chain) : Sum(0);
-            to.row_low[r] = first ? low : Sum(to.row_low[r] + low);
-            to.row_high[r] = first ? high : Sum(to.row_high[r] + high);
-        }
+    const bool fresh = command.packed ? at.run_begins : at.first;
+    const Sum run = fresh ? product : Sum(to.dsp[r][c] + product);
+    to.dsp[r][c] = run;
+    if (command.packed && at.run_ends) {
+        const CellSum low = Packed::low(run);
+        const CellSum high = Packed::high(run);
+        to.low[r][c] = at.first_run ? low : CellSum(to.low[r][c] + low);
+        to.high[r][c] = at.first_run ? high : CellSum(to.high[r][c] + high);
     }
 }
 
+// The products of a row's columns, summed in a chain through the DSPs' cascade ports.
+void add_to_row(std::int64_t chain, const MacCommand& command, bool first, int r,
+                Accumulators& to) {
+#pragma HLS INLINE
+    const Sum low = command.packed ? Packed::low(chain) : Sum(chain);
+    const Sum high = command.packed ? Packed::high(chain) : Sum(0);
+    to.row_low[r] = first ? low : Sum(to.row_low[r] + low);
+    to.row_high[r] = first ? high : Sum(to.row_high[r] + high);
+}
+
+// One multiplication a cell, whatever the pass: only what goes in and where it goes differ, so
+// that every pass uses the same DSPs.
 void multiply(const RowWord& row, const ColumnWord& column, const MacCommand& command, Count step,
               Accumulators& to) {
 #pragma HLS INLINE
     const Position at = position_of(step, command.depth);
-    if (command.across) {
-        multiply_across(row, column, command, at.first, to);
-    } else if (command.packed) {
-        multiply_packed(row, column.first, command, at, to);
-    } else {
-        multiply_plain(row, column.first, command, at.first, to);
+multiply_rows:
+    for (int r = 0; r < ROWS; ++r) {
+#pragma HLS UNROLL
+        if ((command.packed ? 2 * r : r) < command.rows) {
+            const bool ahead = ((command.second >> r) & 1) != 0;
+            const HalfWord& operand = ahead ? column.second : column.first;
+            std::int64_t chain = 0;
+        multiply_columns:
+            for (int c = 0; c < LANES; ++c) {
+#pragma HLS UNROLL
+                if (c < command.columns) {  // an idle column keeps its registers quiet
+                    const RowPort port = row_port(row, command, r, c);
+                    const std::int64_t product = Packed::multiply(port, operand.lane[c]);
+                    chain += product;
+                    if (!command.across) {
+                        add_to_cell(product, command, at, r, c, to);
+                    }
+                }
+            }
+            if (command.across) {
+                add_to_row(chain, command, at.first, r, to);
+            }
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "e2train/pass.hpp"
 
-#include "e2train/memory.hpp"
-
 namespace e2 {
 
 Pass pass_of(const Arguments& a) {
@@ -65,30 +63,6 @@ Span part(Count index, Count size, Count whole) {
     return span;
 }
 
-void clear(ChannelSums& sums) {
-clear_sums:
-    for (Count c = 0; c < LIMITS_CHANNELS; ++c) {
-#pragma HLS PIPELINE II = 1
-        sums.total[c] = 0;
-        sums.squares[c] = 0;
-    }
-}
-
-void write_channel_sums(const ChannelSums& sums, Count channels, Address begin, Beat* output) {
-write_totals:
-    for (Count c = 0; c < channels; ++c) {
-#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
-#pragma HLS PIPELINE II = 1
-        output[begin + static_cast<Address>(c)] = static_cast<Beat>(sums.total[c]);
-    }
-write_squares:
-    for (Count c = 0; c < channels; ++c) {
-#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
-#pragma HLS PIPELINE II = 1
-        output[begin + static_cast<Address>(channels + c)] = static_cast<Beat>(sums.squares[c]);
-    }
-}
-
 }  // namespace
 
 Count tiles_of(const Pass& pass) {
@@ -114,37 +88,27 @@ Tile tile_at(const Pass& pass, Count index) {
     return tile;
 }
 
-void run_pass(const Arguments& arguments, const Beat* columns, const Beat* rows, const Beat* extra,
-              Beat* output, Counters& counters) {
-    const Pass pass = pass_of(arguments);
-    const Finish finish = finish_of(arguments);
-    const bool narrow = option(arguments, OPTIONS_NARROW_GRADIENT);
-    static ChannelSums channel_sums;
-    clear(channel_sums);
-    const Count tiles = tiles_of(pass);
-run_pass_tiles:
-    for (Count index = 0; index < tiles; ++index) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096 avg = 256
-// Load, compute and store overlap: the buffers between them exist twice (ping-pong).
-#pragma HLS DATAFLOW
-        RowBuffer row_buffer;
-        ColumnBuffer column_buffer;
-        TileSums sums;
-        hls::stream<Count> steps("steps");
-#pragma HLS STREAM variable = steps depth = 2
-// A step of the array reads a whole word of rows; weight gradients read all banks at once.
-#pragma HLS ARRAY_PARTITION variable = row_buffer.bank complete dim = 1
-        const Tile tile = tile_at(pass, index);
-        load_pass_columns(pass, tile, narrow, arguments.a_address, columns, column_buffer);
-        load_pass_rows(pass, tile, arguments.rows_address, rows, row_buffer);
-        compute_pass(pass, tile, row_buffer, column_buffer, sums, steps);
-        store_pass(pass, tile, finish, arguments, sums, steps, extra, output, channel_sums,
-                   counters);
+void clear_channel_sums(ChannelSums& sums) {
+clear_sums:
+    for (Count c = 0; c < LIMITS_CHANNELS; ++c) {
+#pragma HLS PIPELINE II = 1
+        sums.total[c] = 0;
+        sums.squares[c] = 0;
     }
-    if (finish.statistics) {
-        const Address begin = beat_of(arguments.result_address) + RESULT_SUMS;
-        write_channel_sums(channel_sums, pass.outer, begin, output);
-        counters.output_beats += 2 * static_cast<std::uint64_t>(pass.outer);
+}
+
+void write_channel_sums(const ChannelSums& sums, Count channels, Address begin, Beat* output) {
+write_totals:
+    for (Count c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
+#pragma HLS PIPELINE II = 1
+        output[begin + static_cast<Address>(c)] = static_cast<Beat>(sums.total[c]);
+    }
+write_squares:
+    for (Count c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
+#pragma HLS PIPELINE II = 1
+        output[begin + static_cast<Address>(channels + c)] = static_cast<Beat>(sums.squares[c]);
     }
 }
 

@@ -134,6 +134,8 @@ column_operands_lanes:
     return columns;
 }
 
+}  // namespace
+
 // One big loop over the steps of all visits, one a cycle: the counters of `Walk` replace a nest of
 // loops whose bounds change from visit to visit, which would not flatten into one pipeline.
 void feed_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
@@ -163,7 +165,7 @@ feed_steps:
 }
 
 // Sums come visit by visit; they are kept by channel and position, as they will be stored.
-void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& sums, TileSums& to) {
+void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& words, TileSums& to) {
     const Count per_visit = rows_a_visit(pass);
     const Count positions = tile.y.count * tile.x.count;
 collect_blocks:
@@ -177,7 +179,7 @@ collect_blocks:
             for (Count row = 0; row < rows; ++row) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16 avg = 16
 #pragma HLS PIPELINE II = 1
-                const SumWord word = sums.read();
+                const SumWord word = words.read();
                 const Count at = (block * per_visit + row) * positions + position;
             collect_lanes:
                 for (int lane = 0; lane < LANES; ++lane) {
@@ -187,25 +189,6 @@ collect_blocks:
             }
         }
     }
-}
-
-}  // namespace
-
-void compute_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
-                  const ColumnBuffer& column_buffer, TileSums& sums, hls::stream<Count>& steps) {
-// Feeding, multiplying and collecting run side by side, joined by streams.
-#pragma HLS DATAFLOW
-    hls::stream<MacCommand> commands("commands");
-    hls::stream<RowWord> rows("rows");
-    hls::stream<ColumnWord> columns("columns");
-    hls::stream<SumWord> words("sums");
-#pragma HLS STREAM variable = commands depth = 4
-#pragma HLS STREAM variable = rows depth = 4
-#pragma HLS STREAM variable = columns depth = 4
-#pragma HLS STREAM variable = words depth = 32
-    feed_pass(pass, tile, row_buffer, column_buffer, commands, rows, columns, steps);
-    mac_core(commands, rows, columns, words);
-    collect_pass(pass, tile, words, sums);
 }
 
 }  // namespace e2

@@ -28,6 +28,30 @@ top_bits_lanes:
     return top;
 }
 
+// Two loops, as two beats bring a word of activations and four one of gradients.
+void load_activation_row(const Beat* port, Address burst, Count words, Count at,
+                         ColumnBuffer& buffer) {
+load_activations:
+    for (Count x = 0; x < words; ++x) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 16
+#pragma HLS PIPELINE II = 2
+        const Address index = burst + static_cast<Address>(x) * BYTE_WORD_BEATS;
+        buffer.word[at + x] = widen(read_bytes(port, index));
+    }
+}
+
+void load_gradient_row(const Beat* port, Address burst, Count words, bool narrow, Count at,
+                       ColumnBuffer& buffer) {
+load_gradients:
+    for (Count x = 0; x < words; ++x) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 16
+#pragma HLS PIPELINE II = 4
+        const Address index = burst + static_cast<Address>(x) * HALF_WORD_BEATS;
+        const HalfWord word = read_halves(port, index);
+        buffer.word[at + x] = narrow ? top_bits(word) : word;
+    }
+}
+
 }  // namespace
 
 // Every row of the region is one burst.
@@ -48,20 +72,12 @@ load_planes:
                 (tile.group * all_planes + first + plane) * pass.y.from + tile.from_y.begin + y;
             const Count word = row * pass.x.from + tile.from_x.begin;
             const Address burst = beat_of(address) + static_cast<Address>(word) * beats;
-        load_words:
-            for (Count x = 0; x < tile.from_x.count; ++x) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 16
-#pragma HLS PIPELINE II = 4
-                const Address index = burst + static_cast<Address>(x) * beats;
-                HalfWord value;
-                if (!pass.transposed) {
-                    value = widen(read_bytes(port, index));
-                } else {
-                    value = read_halves(port, index);
-                }
-                buffer.word[at] = narrow ? top_bits(value) : value;
-                ++at;
+            if (pass.transposed) {
+                load_gradient_row(port, burst, tile.from_x.count, narrow, at, buffer);
+            } else {
+                load_activation_row(port, burst, tile.from_x.count, at, buffer);
             }
+            at += tile.from_x.count;
         }
     }
 }

@@ -114,21 +114,27 @@ Half saturated(Wide value, Tally& tally) {
     return Half(value);
 }
 
+// What one lane's sum becomes before it saturates.
+Wide finished_lane(const Finish& finish, Wide sum, Half mask, Half residual) {
+#pragma HLS INLINE off
+    const Wide value = shifted(sum, finish.shift);
+    const bool closed = finish.mask_bits != 0 && !passes(finish, mask);
+    const Wide open = closed ? Wide(0) : value;
+    return finish.residual ? Wide(open + residual) : open;
+}
+
 // The forward pass takes the peak of its sums, the backward pass that of what it stores.
 HalfWord finished(const Finish& finish, const WideWord& sums, const Beside& beside, Count lanes,
                   Tally& tally) {
 #pragma HLS INLINE
+// A 64-bit shifter in both directions is large: four of them serve 16 lanes in four cycles.
+#pragma HLS ALLOCATION function instances = finished_lane limit = 4
     HalfWord word;
 finished_lanes:
     for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL
-        Wide value = shifted(sums.lane[lane], finish.shift);
-        if (finish.mask_bits != 0 && !passes(finish, beside.mask.lane[lane])) {
-            value = 0;
-        }
-        if (finish.residual) {
-            value += beside.residual.lane[lane];
-        }
+        const Wide value = finished_lane(finish, sums.lane[lane], beside.mask.lane[lane],
+                                         beside.residual.lane[lane]);
         word.lane[lane] = 0;
         if (lane < lanes) {
             const std::uint64_t peak = magnitude(finish.statistics ? sums.lane[lane] : value);
@@ -174,12 +180,69 @@ void count_tile(const Pass& pass, const Tile& tile, const Finish& finish, Count 
     ++counters.tiles;
 }
 
+// Three ways to store, since a pipelined loop has one interval for all its words: in cycles, the
+// beats that the busiest port carries a word.
+struct StoreAlone {  // requantised sums
+    static constexpr int interval = HALF_WORD_BEATS;
+    static constexpr bool beside = false;
+    static constexpr bool wide = false;
+};
+
+struct StoreBeside {  // with a mask and a residual, on one port
+    static constexpr int interval = 2 * HALF_WORD_BEATS;
+    static constexpr bool beside = true;
+    static constexpr bool wide = false;
+};
+
+struct StoreWide {  // 64-bit sums in or out
+    static constexpr int interval = RAW_WORD_BEATS + 2 * HALF_WORD_BEATS;
+    static constexpr bool beside = true;
+    static constexpr bool wide = true;
+};
+
+// What a way of storing leaves out costs it nothing.
+template <class Way>
+Finish only(const Finish& finish) {
+    Finish left = finish;
+    left.raw = Way::wide && finish.raw;
+    left.carry = Way::wide && finish.carry;
+    left.residual = Way::beside && finish.residual;
+    left.mask_bits = Way::beside ? finish.mask_bits : 0;
+    return left;
+}
+
+// One row of a channel's positions: `words` words from number `row` on.
+template <class Way>
+void store_row(const Finish& all, const Arguments& arguments, const TileSums& sums, Count row,
+               Count words, Count lanes, Count at, const Beat* extra, Beat* output, Tally& tally) {
+    const Finish finish = only<Way>(all);
+store_words:
+    for (Count x = 0; x < words; ++x) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 16
+// Over the interval the 16 lanes of a word share multipliers and shifters.
+#pragma HLS PIPELINE II = Way::interval
+        const Address word = static_cast<Address>(row + x);
+        const Address raw = word * RAW_WORD_BEATS;
+        const WideWord wide =
+            read_sums(finish, sums.word[at + x], extra, beat_of(arguments.carry_address) + raw);
+        if (finish.raw) {
+            write_raw(wide, lanes, beat_of(arguments.out_address) + raw, output);
+        } else {
+            const Beside beside = read_beside(finish, arguments, extra, row + x);
+            const HalfWord half = finished(finish, wide, beside, lanes, tally);
+            add_statistics(half, tally);
+            write_halves(output, beat_of(arguments.out_address) + word * HALF_WORD_BEATS, half);
+        }
+    }
+}
+
 }  // namespace
 
 void store_pass(const Pass& pass, const Tile& tile, const Finish& finish,
-                const Arguments& arguments, const TileSums& sums, hls::stream<Count>& steps,
-                const Beat* extra, Beat* output, ChannelSums& channel_sums, Counters& counters) {
+                const Arguments& arguments, const TileSums& sums, Count steps, const Beat* extra,
+                Beat* output, ChannelSums& channel_sums, Counters& counters) {
     const Count lanes = lanes_of(pass.samples, tile.group);
+    const Count words = tile.x.count;
     Tally tally = Tally();
     tally.peak = counters.peak;
     Count at = 0;
@@ -193,33 +256,24 @@ store_channels:
         for (Count y = 0; y < tile.y.count; ++y) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 2
             const Count row = (channel * pass.y.to + tile.y.begin + y) * pass.x.to + tile.x.begin;
-        store_words:
-            for (Count x = 0; x < tile.x.count; ++x) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 16
-// Four beats a word leave four cycles for its 16 lanes, which so share four multipliers.
-#pragma HLS PIPELINE II = 4
-                const Address word = static_cast<Address>(row + x);
-                const Address raw = word * RAW_WORD_BEATS;
-                const WideWord wide =
-                    read_sums(finish, sums.word[at], extra, beat_of(arguments.carry_address) + raw);
-                ++at;
-                if (finish.raw) {
-                    write_raw(wide, lanes, beat_of(arguments.out_address) + raw, output);
-                } else {
-                    const Beside beside = read_beside(finish, arguments, extra, row + x);
-                    const HalfWord half = finished(finish, wide, beside, lanes, tally);
-                    add_statistics(half, tally);
-                    write_halves(output, beat_of(arguments.out_address) + word * HALF_WORD_BEATS,
-                                 half);
-                }
+            if (finish.raw || finish.carry) {
+                store_row<StoreWide>(finish, arguments, sums, row, words, lanes, at, extra, output,
+                                     tally);
+            } else if (finish.residual || finish.mask_bits != 0) {
+                store_row<StoreBeside>(finish, arguments, sums, row, words, lanes, at, extra,
+                                       output, tally);
+            } else {
+                store_row<StoreAlone>(finish, arguments, sums, row, words, lanes, at, extra, output,
+                                      tally);
             }
+            at += words;
         }
         channel_sums.total[tile.outer + outer] += tally.total;
         channel_sums.squares[tile.outer + outer] += tally.squares;
     }
     counters.peak = tally.peak;
     counters.saturations += static_cast<std::uint64_t>(tally.saturations);
-    count_tile(pass, tile, finish, steps.read(), counters);
+    count_tile(pass, tile, finish, steps, counters);
 }
 
 }  // namespace e2

@@ -8,52 +8,6 @@ namespace {
 
 constexpr Count MAX_STEPS = 1 << 24;
 
-// Visits whose gradients fit the column buffer and whose sums fit the chip.
-struct SlotTile {
-    Count first;
-    Count visits;
-    Span filters;
-};
-
-struct SlotVisits {
-    Visit visit[SLOT_VISITS];
-};
-
-struct SlotSums {
-    Sum sum[SLOT_VISITS][ARRAY_ROWS];
-};
-
-// Read visits from the schedule until the buffers are full. A visit may need the filter after its
-// own, so a span of filters always holds two where the layer has them.
-SlotTile load_visits(const WeightPass& pass, const Scratch& scratch, Count first, Count all,
-                     const Beat* memory, SlotVisits& to) {
-    const Count fit = BUFFERS_COLUMN_DEPTH / (pass.tile_y * pass.tile_x);
-    // Depthwise, the channels of the row buffer go with the filters.
-    const Count most_filters = pass.depthwise ? smaller(fit, pass.tile_filters) : fit;
-    SlotTile tile = {first, 0, {0, 0}};
-load_visits_loop:
-    for (Count i = 0; i < SLOT_VISITS; ++i) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 1024 avg = 256
-#pragma HLS PIPELINE II = 3
-        if (first + i >= all) {
-            break;
-        }
-        const Visit visit =
-            read_visit(memory, scratch.schedule + static_cast<Address>(VISIT_BEATS * (first + i)));
-        if (i == 0) {
-            tile.filters.begin = visit.filter;
-        }
-        const Count last = smaller(visit.filter + 1, pass.filters - 1);
-        if (last - tile.filters.begin + 1 > most_filters) {
-            break;
-        }
-        tile.filters.count = last - tile.filters.begin + 1;
-        tile.visits = i + 1;
-        to.visit[i] = visit;
-    }
-    return tile;
-}
-
 // Each row reads the words of its own weight: eight banks, eight addresses.
 RowWord slot_operands(const WeightPass& pass, const DataTile& data, const Visit& visit, Count y,
                       Count x, Count first_channel, const RowBuffer& buffer) {
@@ -89,12 +43,47 @@ MacCommand command_of(const WeightPass& pass, const DataTile& data, const Visit&
     return command;
 }
 
+}  // namespace
+
+// Read visits from the schedule until the buffers are full. A visit may need the filter after its
+// own, so a span of filters always holds two where the layer has them.
+SlotTile load_visits(const WeightPass& pass, const Scratch& scratch, Count first, Count all,
+                     const Beat* memory, SlotVisits& to) {
+    const Count fit = BUFFERS_COLUMN_DEPTH / (pass.tile_y * pass.tile_x);
+    // Depthwise, the channels of the row buffer go with the filters.
+    const Count most_filters = pass.depthwise ? smaller(fit, pass.tile_filters) : fit;
+    SlotTile tile = {first, 0, {0, 0}};
+load_visits_loop:
+    for (Count i = 0; i < SLOT_VISITS; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 1024 avg = 256
+#pragma HLS PIPELINE II = 3
+        if (first + i >= all) {
+            break;
+        }
+        const Visit visit =
+            read_visit(memory, scratch.schedule + static_cast<Address>(VISIT_BEATS * (first + i)));
+        if (i == 0) {
+            tile.filters.begin = visit.filter;
+        }
+        const Count last = smaller(visit.filter + 1, pass.filters - 1);
+        if (last - tile.filters.begin + 1 > most_filters) {
+            break;
+        }
+        tile.filters.count = last - tile.filters.begin + 1;
+        tile.visits = i + 1;
+        to.visit[i] = visit;
+    }
+    return tile;
+}
+
 void feed_slots(const WeightPass& pass, const SlotTile& tile, const DataTile& data,
                 const SlotVisits& visits, Count first_channel, const RowBuffer& row_buffer,
                 const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-                hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns) {
+                hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                hls::stream<Count>& counted) {
     const Count plane = data.y.count * data.x.count;
     const Count steps = smaller(tile.visits * plane, MAX_STEPS);
+    counted.write(steps);
     Count index = 0;
     Count y = 0;
     Count x = 0;
@@ -123,7 +112,8 @@ feed_steps:
     }
 }
 
-void collect_slots(const SlotTile& tile, bool first, hls::stream<SumWord>& words, SlotSums& sums) {
+void collect_slots(const SlotTile& tile, bool first, hls::stream<SumWord>& words,
+                   WeightSums& sums) {
 collect_visits:
     for (Count visit = 0; visit < tile.visits; ++visit) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 1024 avg = 256
@@ -131,65 +121,14 @@ collect_visits:
         const SumWord word = words.read();
     collect_rows:
         for (int row = 0; row < ARRAY_ROWS; ++row) {
-            const Sum before = first ? Sum(0) : sums.sum[visit][row];
-            sums.sum[visit][row] = before + word.lane[row];
+            const Count at = visit * ARRAY_ROWS + row;
+            const Sum before = first ? Sum(0) : sums.sum[at];
+            sums.sum[at] = before + word.lane[row];
         }
     }
 }
 
-void compute_slots(const WeightPass& pass, const SlotTile& tile, const DataTile& data, bool first,
-                   const SlotVisits& visits, Count first_channel, const RowBuffer& row_buffer,
-                   const ColumnBuffer& column_buffer, SlotSums& sums) {
-#pragma HLS DATAFLOW
-    hls::stream<MacCommand> commands("commands");
-    hls::stream<RowWord> rows("rows");
-    hls::stream<ColumnWord> columns("columns");
-    hls::stream<SumWord> words("sums");
-#pragma HLS STREAM variable = commands depth = 4
-#pragma HLS STREAM variable = rows depth = 4
-#pragma HLS STREAM variable = columns depth = 4
-#pragma HLS STREAM variable = words depth = 4
-    feed_slots(pass, tile, data, visits, first_channel, row_buffer, column_buffer, commands, rows,
-               columns);
-    mac_core(commands, rows, columns, words);
-    collect_slots(tile, first, words, sums);
-}
-
-void count_tile(const SlotTile& tile, const DataTile& data, const Span& channels,
-                Counters& counters) {
-    const Count positions = data.y.count * data.x.count;
-    const Count activations = channels.count * data.from_y.count * data.from_x.count;
-    counters.column_beats +=
-        static_cast<std::uint64_t>(tile.filters.count * positions) * HALF_WORD_BEATS;
-    counters.row_beats += static_cast<std::uint64_t>(activations) * BYTE_WORD_BEATS;
-    counters.core_steps += static_cast<std::uint64_t>(tile.visits * positions);
-    ++counters.tiles;
-}
-
-void accumulate_slots(const WeightPass& pass, const SlotTile& tile, const Arguments& arguments,
-                      const SlotVisits& visits, const Beat* columns, const Beat* rows,
-                      SlotSums& sums, Counters& counters) {
-    const Slices all = {WIDTHS_ACTIVATION, WIDTHS_GRADIENT, false};
-    const Span every = {0, pass.channels};
-    const Span channels = pass.depthwise ? tile.filters : every;
-    const Count tiles = data_tiles_of(pass);
-slot_data_tiles:
-    for (Count index = 0; index < tiles; ++index) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096 avg = 64
-#pragma HLS DATAFLOW
-        RowBuffer row_buffer;
-        ColumnBuffer column_buffer;
-#pragma HLS ARRAY_PARTITION variable = row_buffer.bank complete dim = 1
-        const DataTile data = data_tile_at(pass, index);
-        load_gradients(pass, tile.filters, data, all, arguments.a_address, columns, column_buffer);
-        load_activations(pass, channels, data, all, arguments.b_address, rows, row_buffer);
-        compute_slots(pass, tile, data, index == 0, visits, channels.begin, row_buffer,
-                      column_buffer, sums);
-        count_tile(tile, data, channels, counters);
-    }
-}
-
-void write_results(const SlotTile& tile, const SlotSums& sums, Address results, Beat* memory) {
+void write_results(const SlotTile& tile, const WeightSums& sums, Address results, Beat* memory) {
 write_results_visits:
     for (Count visit = 0; visit < tile.visits; ++visit) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 1024 avg = 256
@@ -197,33 +136,10 @@ write_results_visits:
         Beat signs = 0;
     write_results_rows:
         for (int row = 0; row < ARRAY_ROWS; ++row) {
-            const ap_uint<2> code = sign_code(sums.sum[visit][row].to_int64());
+            const ap_uint<2> code = sign_code(sums.sum[visit * ARRAY_ROWS + row].to_int64());
             signs |= static_cast<Beat>(code.to_uint()) << (8 * row);
         }
         memory[results + static_cast<Address>(tile.first + visit)] = signs;
-    }
-}
-
-}  // namespace
-
-void run_slots(const WeightPass& pass, const Arguments& arguments, const Scratch& scratch,
-               Count visits, const Beat* columns, const Beat* rows, Beat* memory,
-               Counters& counters) {
-    static SlotVisits slots;
-    static SlotSums sums;
-    Count first = 0;
-slot_tiles:
-    for (Count turn = 0; turn < visits; ++turn) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64 avg = 2
-        if (first >= visits) {
-            break;
-        }
-        const SlotTile tile = load_visits(pass, scratch, first, visits, memory, slots);
-        accumulate_slots(pass, tile, arguments, slots, columns, rows, sums, counters);
-        write_results(tile, sums, scratch.results, memory);
-        counters.extra_beats += static_cast<std::uint64_t>(VISIT_BEATS * tile.visits);
-        counters.output_beats += static_cast<std::uint64_t>(tile.visits);
-        first += tile.visits;
     }
 }
 

@@ -153,15 +153,13 @@ map_lanes:
     return result;
 }
 
+// The mask or the residual, through one access.
 HalfWord read_extra(const Settings& s, const Arguments& a, const Beat* extra, Count word) {
 #pragma HLS INLINE
+    const std::uint32_t address = s.mask ? a.mask_address : a.residual_address;
     HalfWord value = zero_halves();
-    if (s.mask_bytes) {
-        value = read_widened(extra, bytes_at(a.mask_address, word));
-    } else if (s.mask) {
-        value = read_halves(extra, halves_at(a.mask_address, word));
-    } else if (s.residual) {
-        value = read_halves(extra, halves_at(a.residual_address, word));
+    if (s.mask || s.residual) {
+        value = read_either(extra, word_at(address, word, s.mask_bytes), s.mask_bytes);
     }
     return value;
 }
@@ -199,11 +197,8 @@ map_words:
         const HalfWord third = read_extra(settings, a, extra, word);
         const Coefficients k = coefficients_of(table[at.channel]);
         const Mapped mapped = map_word(settings, k, first, second, third, real_lanes(a, at.group));
-        if (settings.bytes_out) {
-            write_narrowed(output, bytes_at(a.out_address, word), mapped.word);
-        } else {
-            write_halves(output, halves_at(a.out_address, word), mapped.word);
-        }
+        const Address at_out = word_at(a.out_address, word, settings.bytes_out);
+        write_either(output, at_out, mapped.word, settings.bytes_out);
         peak = mapped.peak > peak ? mapped.peak : peak;
         saturations += static_cast<std::uint64_t>(mapped.saturated);
         advance(at, plane, a.channels);

@@ -77,17 +77,6 @@ check_entries:
     return valid && expected + 1 == group_count(a);
 }
 
-HalfWord read_source(const Beat* port, std::uint32_t address, Count word, bool narrow) {
-#pragma HLS INLINE
-    HalfWord value;
-    if (narrow) {
-        value = read_widened(port, bytes_at(address, word));
-    } else {
-        value = read_halves(port, halves_at(address, word));
-    }
-    return value;
-}
-
 HalfWord place_lanes(const Entry& entry, const HalfWord& source, const HalfWord& kept) {
 #pragma HLS INLINE
     HalfWord placed;
@@ -111,10 +100,14 @@ merge_words:
 // Each iteration reads and writes its own word.
 #pragma HLS DEPENDENCE variable = kept inter false
         HalfWord source;
+// Any lane of the source may go to any lane of the result.
+#pragma HLS ARRAY_PARTITION variable = source.lane complete
         if (entry.second) {
-            source = read_source(rows, a.b_address, begin + i, settings.narrow);
+            source = read_either(rows, word_at(a.b_address, begin + i, settings.narrow),
+                                 settings.narrow);
         } else {
-            source = read_source(columns, a.a_address, begin + i, settings.narrow);
+            source = read_either(columns, word_at(a.a_address, begin + i, settings.narrow),
+                                 settings.narrow);
         }
         const HalfWord before = entry.first ? zero_halves() : kept[i];
         kept[i] = place_lanes(entry, source, before);
@@ -129,11 +122,8 @@ store_words:
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 512 avg = 512
 #pragma HLS PIPELINE II = 4
         const HalfWord word = only_real(kept[i], real_lanes(a, group));
-        if (settings.narrow) {
-            write_narrowed(output, bytes_at(a.out_address, begin + i), word);
-        } else {
-            write_halves(output, halves_at(a.out_address, begin + i), word);
-        }
+        const Address at = word_at(a.out_address, begin + i, settings.narrow);
+        write_either(output, at, word, settings.narrow);
     }
 }
 
@@ -146,6 +136,8 @@ std::uint64_t move_chunk(const Arguments& a, const MoveSettings& settings, const
 #pragma HLS AGGREGATE variable = kept
     std::uint64_t from_b = 0;
     Entry entry = read_entry(a, rows, 0);
+// All lanes choose in the same cycle.
+#pragma HLS ARRAY_PARTITION variable = entry.lane complete
 move_entries:
     for (Count index = 0; index < a.count; ++index) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4352 avg = 32

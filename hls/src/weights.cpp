@@ -46,32 +46,6 @@ std::uint64_t magnitude(Sum sum) {
     return static_cast<std::uint64_t>(value < 0 ? -value : value);
 }
 
-// Sums of a tile to memory, [filter][channel][tap]; returns the largest magnitude.
-std::uint64_t store_weights(const WeightPass& pass, const WeightTile& tile, const WeightSums& sums,
-                            std::uint32_t address, Beat* output) {
-    const Count row = (pass.depthwise ? 1 : tile.channels.count) * weight_taps(pass);
-    const Count first = (pass.depthwise ? 0 : tile.channels.begin) * weight_taps(pass);
-    std::uint64_t largest = 0;
-    Count at = 0;
-store_filters:
-    for (Count filter = 0; filter < tile.filters.count; ++filter) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 16
-        const Count begin =
-            (tile.filters.begin + filter) * filter_channels(pass) * weight_taps(pass) + first;
-        const Address burst = beat_of(address) + static_cast<Address>(begin);
-    store_row:
-        for (Count i = 0; i < row; ++i) {
-#pragma HLS LOOP_TRIPCOUNT min = 9 max = 960 avg = 144
-#pragma HLS PIPELINE II = 1
-            const Sum sum = sums.sum[at];
-            ++at;
-            output[burst + static_cast<Address>(i)] = static_cast<Beat>(sum.to_int64());
-            largest = magnitude(sum) > largest ? magnitude(sum) : largest;
-        }
-    }
-    return largest;
-}
-
 }  // namespace
 
 Count weight_tiles_of(const WeightPass& pass) {
@@ -102,32 +76,29 @@ DataTile data_tile_at(const WeightPass& pass, Count index) {
     return data;
 }
 
-std::uint64_t write_weight_gradients(const WeightPass& pass, const Slices& slices,
-                                     const Arguments& arguments, std::uint32_t address,
-                                     const Beat* columns, const Beat* rows, Beat* output,
-                                     Counters& counters) {
-    static WeightSums sums;
+std::uint64_t store_weights(const WeightPass& pass, const WeightTile& tile, const WeightSums& sums,
+                            std::uint32_t address, Beat* output) {
+    const Count row = (pass.depthwise ? 1 : tile.channels.count) * weight_taps(pass);
+    const Count first = (pass.depthwise ? 0 : tile.channels.begin) * weight_taps(pass);
     std::uint64_t largest = 0;
-    const Count tiles = weight_tiles_of(pass);
-weight_tiles:
-    for (Count index = 0; index < tiles; ++index) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 64 avg = 4
-        const WeightTile tile = weight_tile_at(pass, index);
-        accumulate_weights(pass, tile, slices, arguments, columns, rows, sums, counters);
-        const std::uint64_t found = store_weights(pass, tile, sums, address, output);
-        largest = found > largest ? found : largest;
+    Count at = 0;
+store_filters:
+    for (Count filter = 0; filter < tile.filters.count; ++filter) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 16
+        const Count begin =
+            (tile.filters.begin + filter) * filter_channels(pass) * weight_taps(pass) + first;
+        const Address burst = beat_of(address) + static_cast<Address>(begin);
+    store_row:
+        for (Count i = 0; i < row; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 9 max = 960 avg = 144
+#pragma HLS PIPELINE II = 1
+            const Sum sum = sums.sum[at];
+            ++at;
+            output[burst + static_cast<Address>(i)] = static_cast<Beat>(sum.to_int64());
+            largest = magnitude(sum) > largest ? magnitude(sum) : largest;
+        }
     }
-    counters.output_beats += static_cast<std::uint64_t>(all_weights(pass));
     return largest;
-}
-
-void run_weights(const Arguments& arguments, const Beat* columns, const Beat* rows, Beat* output,
-                 Counters& counters) {
-    const Slices all = {WIDTHS_ACTIVATION, WIDTHS_GRADIENT, false};
-    const WeightPass pass = weight_pass_of(arguments);
-    counters.weights = static_cast<std::uint64_t>(all_weights(pass));
-    counters.peak = write_weight_gradients(pass, all, arguments, arguments.out_address, columns,
-                                           rows, output, counters);
 }
 
 }  // namespace e2

@@ -95,6 +95,8 @@ row_operands_rows:
     return words;
 }
 
+}  // namespace
+
 // One big loop, as in the other passes (see pass_compute.cpp).
 void feed_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
                   const Slices& slices, const RowBuffer& row_buffer,
@@ -159,37 +161,6 @@ collect_visits:
     }
 }
 
-void compute_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
-                     const Slices& slices, bool first, const RowBuffer& row_buffer,
-                     const ColumnBuffer& column_buffer, WeightSums& sums,
-                     hls::stream<Count>& steps) {
-#pragma HLS DATAFLOW
-    hls::stream<MacCommand> commands("commands");
-    hls::stream<RowWord> rows("rows");
-    hls::stream<ColumnWord> columns("columns");
-    hls::stream<SumWord> words("sums");
-#pragma HLS STREAM variable = commands depth = 4
-#pragma HLS STREAM variable = rows depth = 4
-#pragma HLS STREAM variable = columns depth = 4
-#pragma HLS STREAM variable = words depth = 4
-    feed_weights(pass, tile, data, slices, row_buffer, column_buffer, commands, rows, columns,
-                 steps);
-    mac_core(commands, rows, columns, words);
-    collect_weights(pass, tile, slices, first, words, sums);
-}
-
-void count_tile(const WeightTile& tile, const DataTile& data, hls::stream<Count>& steps,
-                Counters& counters) {
-    const Count gradients = tile.filters.count * data.y.count * data.x.count;
-    const Count activations = tile.channels.count * data.from_y.count * data.from_x.count;
-    counters.column_beats += static_cast<std::uint64_t>(gradients) * HALF_WORD_BEATS;
-    counters.row_beats += static_cast<std::uint64_t>(activations) * BYTE_WORD_BEATS;
-    counters.core_steps += static_cast<std::uint64_t>(steps.read());
-    ++counters.tiles;
-}
-
-}  // namespace
-
 RowSource row_source(const WeightPass& pass, Count first_channel, const DataTile& data,
                      Count channel, Count position_y, Count position_x, Count tap_y, Count tap_x) {
     const Count y = source_of(pass.y, data.y.begin + position_y, tap_y);
@@ -201,31 +172,6 @@ RowSource row_source(const WeightPass& pass, Count first_channel, const DataTile
     source.padding = y < 0 || y >= pass.y.from || x < 0 || x >= pass.x.from;
     source.at = source.padding ? 0 : row * data.from_x.count + (x - data.from_x.begin);
     return source;
-}
-
-void accumulate_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
-                        const Arguments& arguments, const Beat* columns, const Beat* rows,
-                        WeightSums& sums, Counters& counters) {
-    const Count tiles = data_tiles_of(pass);
-data_tiles:
-    for (Count index = 0; index < tiles; ++index) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096 avg = 64
-// Loading the next positions overlaps computing these.
-#pragma HLS DATAFLOW
-        RowBuffer row_buffer;
-        ColumnBuffer column_buffer;
-        hls::stream<Count> steps("steps");
-#pragma HLS STREAM variable = steps depth = 2
-// All rows of the array read in the same cycle, each from its own bank.
-#pragma HLS ARRAY_PARTITION variable = row_buffer.bank complete dim = 1
-        const DataTile data = data_tile_at(pass, index);
-        load_gradients(pass, tile.filters, data, slices, arguments.a_address, columns,
-                       column_buffer);
-        load_activations(pass, tile.channels, data, slices, arguments.b_address, rows, row_buffer);
-        compute_weights(pass, tile, data, slices, index == 0, row_buffer, column_buffer, sums,
-                        steps);
-        count_tile(tile, data, steps, counters);
-    }
 }
 
 }  // namespace e2

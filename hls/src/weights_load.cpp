@@ -23,10 +23,11 @@ Element slice(Element value, Count msb) {
 
 }  // namespace
 
-// Output gradients of some filters, [filter][y][x].
+// Output gradients of some filters, [filter][y][x]. Two ports share each word: where few weights
+// are unsure, the second phase of PSG waits for this load.
 void load_gradients(const WeightPass& pass, const Span& filters, const DataTile& data,
-                    const Slices& slices, std::uint32_t address, const Beat* port,
-                    ColumnBuffer& buffer) {
+                    const Slices& slices, std::uint32_t address, const Beat* first,
+                    const Beat* second, ColumnBuffer& buffer) {
     Count at = 0;
 load_filters:
     for (Count filter = 0; filter < filters.count; ++filter) {
@@ -42,9 +43,9 @@ load_filters:
         load_gradient_words:
             for (Count x = 0; x < data.x.count; ++x) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 32
-#pragma HLS PIPELINE II = 4
+#pragma HLS PIPELINE II = 2
                 const HalfWord word =
-                    read_halves(port, burst + static_cast<Address>(x) * HALF_WORD_BEATS);
+                    read_halves(first, second, burst + static_cast<Address>(x) * HALF_WORD_BEATS);
             slice_gradients:
                 for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL

@@ -10,7 +10,7 @@ namespace e2 {
 // One launch; returns a code of the configuration's [errors]. Other than ERRORS_OK means that
 // nothing was written. Ports may be the same memory: each reads or writes its own tensors.
 std::uint32_t run(const Arguments& arguments, const Beat* columns, const Beat* rows,
-                  const Beat* extra, Beat* output);
+                  const Beat* extra, const Beat* second, Beat* output);
 
 }  // namespace e2
 

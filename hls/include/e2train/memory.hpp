@@ -29,11 +29,13 @@ read_bytes_beats:
     return word;
 }
 
-inline HalfWord read_halves(const Beat* port, Address index) {
+// The first half of the word through one port and the second through another: two cycles a word.
+inline HalfWord read_halves(const Beat* first, const Beat* second, Address index) {
     HalfWord word;
 read_halves_beats:
     for (int beat = 0; beat < LANES / HALVES_A_BEAT; ++beat) {
 #pragma HLS UNROLL
+        const Beat* port = beat < LANES / HALVES_A_BEAT / 2 ? first : second;
         const Beat value = port[index + static_cast<Address>(beat)];
         for (int i = 0; i < HALVES_A_BEAT; ++i) {
 #pragma HLS UNROLL
@@ -41,6 +43,10 @@ read_halves_beats:
         }
     }
     return word;
+}
+
+inline HalfWord read_halves(const Beat* port, Address index) {
+    return read_halves(port, port, index);
 }
 
 inline void write_bytes(Beat* port, Address index, const ByteWord& word) {

@@ -95,15 +95,18 @@ void load_pass_columns(const Pass& pass, const Tile& tile, bool narrow, std::uin
                        const Beat* port, ColumnBuffer& buffer);
 void load_pass_rows(const Pass& pass, const Tile& tile, std::uint32_t address, const Beat* port,
                     RowBuffer& buffer);
-void compute_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
-                  const ColumnBuffer& column_buffer, TileSums& sums, hls::stream<Count>& steps);
+// Stages of a tile: visits to the array, their sums, and what becomes of them.
+void feed_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
+               const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
+               hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+               hls::stream<Count>& steps);
+void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& words, TileSums& to);
 void store_pass(const Pass& pass, const Tile& tile, const Finish& finish,
-                const Arguments& arguments, const TileSums& sums, hls::stream<Count>& steps,
-                const Beat* extra, Beat* output, ChannelSums& channel_sums, Counters& counters);
+                const Arguments& arguments, const TileSums& sums, Count steps, const Beat* extra,
+                Beat* output, ChannelSums& channel_sums, Counters& counters);
 
-// Operations convolve and input_gradient.
-void run_pass(const Arguments& arguments, const Beat* columns, const Beat* rows, const Beat* extra,
-              Beat* output, Counters& counters);
+void clear_channel_sums(ChannelSums& sums);
+void write_channel_sums(const ChannelSums& sums, Count channels, Address begin, Beat* output);
 
 }  // namespace e2
 

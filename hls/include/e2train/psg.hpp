@@ -81,10 +81,37 @@ void write_visit(const Visit& visit, Address index, Beat* port);
 Count schedule_visits(const WeightPass& pass, std::uint64_t threshold, const Scratch& scratch,
                       Beat* memory, Queues& queues, Codes& codes, Counters& counters);
 
-// Full-precision gradients of the slots of `visits` visits; signs to scratch.results.
-void run_slots(const WeightPass& pass, const Arguments& arguments, const Scratch& scratch,
-               Count visits, const Beat* columns, const Beat* rows, Beat* memory,
-               Counters& counters);
+// Visits whose gradients fit the column buffer and whose sums fit the chip.
+struct SlotTile {
+    Count first;
+    Count visits;
+    Span filters;
+};
+
+struct SlotVisits {
+    Visit visit[SLOT_VISITS];
+};
+
+// The next visits of `all`, from the schedule.
+SlotTile load_visits(const WeightPass& pass, const Scratch& scratch, Count first, Count all,
+                     const Beat* memory, SlotVisits& to);
+
+// Channels whose activations a slot tile reads.
+inline Span slot_channels(const WeightPass& pass, const SlotTile& tile) {
+    const Span every = {0, pass.channels};
+    return pass.depthwise ? tile.filters : every;
+}
+
+// Stages of a data tile, as in weights.hpp; sums in [visit][row] order.
+void feed_slots(const WeightPass& pass, const SlotTile& tile, const DataTile& data,
+                const SlotVisits& visits, Count first_channel, const RowBuffer& row_buffer,
+                const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
+                hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                hls::stream<Count>& counted);
+void collect_slots(const SlotTile& tile, bool first, hls::stream<SumWord>& words, WeightSums& sums);
+
+// Signs of a slot tile to scratch.results.
+void write_results(const SlotTile& tile, const WeightSums& sums, Address results, Beat* memory);
 
 // Walk over m as the schedule did and write one byte a weight: sign, and 4 where predicted.
 void merge_signs(const WeightPass& pass, std::uint64_t threshold, const Scratch& scratch,

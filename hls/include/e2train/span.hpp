@@ -33,10 +33,19 @@ inline Count ceil_divide(Count a, Count b) {
     return (a + b - 1) / b;
 }
 
+// Divisions by the stride, which is 1 or 2: a divider in the array's feed loop would stall it.
+inline Count floor_stride(const Axis& axis, Count value) {
+    return axis.stride == 2 ? value >> 1 : value;
+}
+
+inline Count ceil_stride(const Axis& axis, Count value) {
+    return axis.stride == 2 ? (value + 1) >> 1 : value;
+}
+
 // First tap that meets `position`, and the distance to the next: with stride 2 a transposed
 // convolution meets only every second tap.
 inline Count first_tap(const Axis& axis, Count position) {
-    return axis.transposed ? (position + axis.padding) % axis.stride : 0;
+    return axis.transposed && axis.stride == 2 ? (position + axis.padding) & 1 : 0;
 }
 
 inline Count tap_step(const Axis& axis) {
@@ -44,16 +53,16 @@ inline Count tap_step(const Axis& axis) {
 }
 
 inline Count taps_of(const Axis& axis, Count position) {
-    const Count first = first_tap(axis, position);
-    return first < axis.kernel ? ceil_divide(axis.kernel - first, tap_step(axis)) : 0;
+    const Count room = axis.kernel - first_tap(axis, position);
+    return axis.transposed ? ceil_stride(axis, room) : room;
 }
 
 // Position that tap `tap` reads for `position`; outside 0 .. from-1 it is padding, thus zero.
 inline Count source_of(const Axis& axis, Count position, Count tap) {
     const Count shifted = position + axis.padding - tap;  // a multiple of the stride
-    // Halving floors, as an arithmetic shift does: positions before the plane stay negative.
-    const Count halved = axis.stride == 2 ? shifted >> 1 : shifted;
-    return axis.transposed ? halved : position * axis.stride - axis.padding + tap;
+    // Halving floors: positions before the plane stay negative.
+    return axis.transposed ? floor_stride(axis, shifted)
+                           : position * axis.stride - axis.padding + tap;
 }
 
 // Positions of the read plane that a span of the produced plane touches, padding left out.
@@ -63,8 +72,8 @@ inline Span source_span(const Axis& axis, Span span) {
     Count end = last * axis.stride - axis.padding + axis.kernel;
     if (axis.transposed) {
         const Count first = larger(span.begin + axis.padding - axis.kernel + 1, 0);
-        begin = ceil_divide(first, axis.stride);
-        end = (last + axis.padding) / axis.stride + 1;
+        begin = ceil_stride(axis, first);
+        end = floor_stride(axis, last + axis.padding) + 1;
     }
     begin = smaller(larger(begin, 0), axis.from);
     end = larger(smaller(end, axis.from), begin);
@@ -74,7 +83,7 @@ inline Span source_span(const Axis& axis, Span span) {
 
 // Most positions of the read plane that any span of `count` produced positions touches.
 inline Count most_sources(const Axis& axis, Count count) {
-    const Count most = axis.transposed ? (count + axis.kernel - 2) / axis.stride + 1
+    const Count most = axis.transposed ? floor_stride(axis, count + axis.kernel - 2) + 1
                                        : (count - 1) * axis.stride + axis.kernel;
     return smaller(most, axis.from);
 }

@@ -50,27 +50,51 @@ inline Address sums_at(const Arguments& a) {
     return beat_of(a.result_address) + RESULT_SUMS;
 }
 
-// Sign-extended, so that one path serves masks and samples of both widths.
-inline HalfWord read_widened(const Beat* port, Address index) {
-    const ByteWord bytes = read_bytes(port, index);
+inline Address word_at(std::uint32_t byte_address, Count word, bool bytes) {
+    return bytes ? bytes_at(byte_address, word) : halves_at(byte_address, word);
+}
+
+// A word of 16-bit elements, or of bytes made 16 bits wide. The first two beats are read in either
+// case: reads in two branches would each take their own turn on the port.
+inline HalfWord read_either(const Beat* port, Address index, bool bytes) {
+    Beat beat[HALF_WORD_BEATS];
+read_either_beats:
+    for (Address i = 0; i < HALF_WORD_BEATS; ++i) {
+#pragma HLS UNROLL
+        beat[i] = i < BYTE_WORD_BEATS || !bytes ? port[index + i] : Beat(0);
+    }
     HalfWord word;
-widen_lanes:
+read_either_lanes:
     for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL
-        word.lane[lane] = bytes.lane[lane];
+        const Beat narrow = beat[lane / BYTES_A_BEAT] >> (8 * (lane % BYTES_A_BEAT));
+        const Beat wide = beat[lane / HALVES_A_BEAT] >> (16 * (lane % HALVES_A_BEAT));
+        word.lane[lane] =
+            bytes ? static_cast<Half>(static_cast<Byte>(narrow)) : static_cast<Half>(wide);
     }
     return word;
 }
 
-// The lanes' eight low bits.
-inline void write_narrowed(Beat* port, Address index, const HalfWord& word) {
-    ByteWord bytes;
-narrow_lanes:
+// A word of 16-bit elements, or their low bytes; as above with one turn a beat.
+inline void write_either(Beat* port, Address index, const HalfWord& word, bool bytes) {
+    Beat beat[HALF_WORD_BEATS] = {};
+write_either_lanes:
     for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL
-        bytes.lane[lane] = static_cast<Byte>(word.lane[lane]);
+        const Beat value = static_cast<std::uint16_t>(word.lane[lane]);
+        if (bytes) {
+            beat[lane / BYTES_A_BEAT] |= (value & 0xff) << (8 * (lane % BYTES_A_BEAT));
+        } else {
+            beat[lane / HALVES_A_BEAT] |= value << (16 * (lane % HALVES_A_BEAT));
+        }
     }
-    write_bytes(port, index, bytes);
+write_either_beats:
+    for (Address i = 0; i < HALF_WORD_BEATS; ++i) {
+#pragma HLS UNROLL
+        if (i < BYTE_WORD_BEATS || !bytes) {
+            port[index + i] = beat[i];
+        }
+    }
 }
 
 inline HalfWord zero_halves() {

@@ -73,8 +73,8 @@ Count data_tiles_of(const WeightPass& pass);
 DataTile data_tile_at(const WeightPass& pass, Count index);
 
 void load_gradients(const WeightPass& pass, const Span& filters, const DataTile& data,
-                    const Slices& slices, std::uint32_t address, const Beat* port,
-                    ColumnBuffer& buffer);
+                    const Slices& slices, std::uint32_t address, const Beat* first,
+                    const Beat* second, ColumnBuffer& buffer);
 void load_activations(const WeightPass& pass, const Span& channels, const DataTile& data,
                       const Slices& slices, std::uint32_t address, const Beat* port,
                       RowBuffer& buffer);
@@ -89,24 +89,19 @@ struct RowSource {
 RowSource row_source(const WeightPass& pass, Count first_channel, const DataTile& data,
                      Count channel, Count position_y, Count position_x, Count tap_y, Count tap_x);
 
-// Sums of all weights of the tile over all samples, in [filter][channel][tap] order.
-void accumulate_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
-                        const Arguments& arguments, const Beat* columns, const Beat* rows,
-                        WeightSums& sums, Counters& counters);
+// Stages of a data tile: visits to the array, then their sums added to those of the data before,
+// in [filter][channel][tap] order. `first`: there is no data before.
+void feed_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
+                  const Slices& slices, const RowBuffer& row_buffer,
+                  const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
+                  hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                  hls::stream<Count>& steps);
+void collect_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
+                     bool first, hls::stream<SumWord>& words, WeightSums& sums);
 
-// All weights' gradients to 64-bit words at `address`; returns the largest magnitude.
-std::uint64_t write_weight_gradients(const WeightPass& pass, const Slices& slices,
-                                     const Arguments& arguments, std::uint32_t address,
-                                     const Beat* columns, const Beat* rows, Beat* output,
-                                     Counters& counters);
-
-// Operation weight_gradient.
-void run_weights(const Arguments& arguments, const Beat* columns, const Beat* rows, Beat* output,
-                 Counters& counters);
-
-// Operation psg_gradient.
-void run_psg(const Arguments& arguments, const Beat* columns, const Beat* rows, Beat* output,
-             Counters& counters);
+// Sums of a tile to 64-bit words at `address`, in the layer's order; returns the largest magnitude.
+std::uint64_t store_weights(const WeightPass& pass, const WeightTile& tile, const WeightSums& sums,
+                            std::uint32_t address, Beat* output);
 
 }  // namespace e2
 

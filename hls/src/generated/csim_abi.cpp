@@ -9,6 +9,7 @@ extern "C" std::uint32_t e2train_accelerator(
     const e2::Beat *columns_port,
     const e2::Beat *rows_port,
     const e2::Beat *extra_port,
+    const e2::Beat *second_port,
     e2::Beat *output_port,
     std::int32_t operation,
     std::int32_t options,
@@ -54,7 +55,7 @@ extern "C" std::uint32_t e2train_csim(const std::uint32_t *registers, std::uint6
         memory,
         memory,
         memory,
-        static_cast<std::int32_t>(registers[14]),
+        memory,
         static_cast<std::int32_t>(registers[16]),
         static_cast<std::int32_t>(registers[18]),
         static_cast<std::int32_t>(registers[20]),
@@ -80,7 +81,7 @@ extern "C" std::uint32_t e2train_csim(const std::uint32_t *registers, std::uint6
         static_cast<std::int32_t>(registers[60]),
         static_cast<std::int32_t>(registers[62]),
         static_cast<std::int32_t>(registers[64]),
-        registers[66],
+        static_cast<std::int32_t>(registers[66]),
         registers[68],
         registers[70],
         registers[72],
@@ -88,5 +89,6 @@ extern "C" std::uint32_t e2train_csim(const std::uint32_t *registers, std::uint6
         registers[76],
         registers[78],
         registers[80],
-        registers[82]);
+        registers[82],
+        registers[84]);
 }

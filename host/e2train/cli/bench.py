@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`e2train bench`: how fast training on the emulator is."""
+"""`e2train bench`: how fast training on the emulator is, and how fast C simulation is."""
 
 from __future__ import annotations
 
@@ -71,6 +71,28 @@ def emulator(
                 share = skip.seconds / found_skips[0].seconds
                 table.add_row(f"{skip.ratio:.0%}", f"{skip.seconds:.3f}", f"{share:.0%}")
             console.print(table)
+
+
+@app.command()
+def csim(
+    batch: Annotated[int, typer.Option(min=1, help="Samples a pass.")] = 16,
+) -> None:
+    """Multiply-accumulates that C simulation of the accelerator computes a second, by pass."""
+    from e2train.bench.csim import PASSES, speeds
+    from e2train.device import open_device
+
+    with open_device("csim") as device:
+        table = _table(
+            f"{device.name}: MMAC/s of processor time, batch {batch} (PSG: MACs of the full pass)",
+            "layer",
+            PASSES,
+        )
+        rows: dict[str, list[str]] = {}
+        for speed in speeds(device, batch):
+            rows.setdefault(speed.layer, []).append(f"{speed.macs_per_second / 1e6:.1f}")
+    for layer, values in rows.items():
+        table.add_row(layer, *values)
+    Console().print(table)
 
 
 def _table(title: str, first: str, columns: tuple[str, ...]) -> Table:

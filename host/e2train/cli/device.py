@@ -18,6 +18,7 @@ SHOWN = 5  # failed cases that are printed for each operation
 @app.command("list")
 def list_devices() -> None:
     """List the devices, and what stands behind each."""
+    from e2train.device.csim_library import CsimUnavailable, prerequisites
     from e2train.device.selftest import emulator_backends
 
     table = Table(title="devices")
@@ -27,13 +28,17 @@ def list_devices() -> None:
         table.add_row(
             "emulator", backend.name, "yes" if backend.available else "no", backend.detail
         )
+    try:
+        table.add_row("csim", "-", "yes", prerequisites())
+    except CsimUnavailable as missing:
+        table.add_row("csim", "-", "no", str(missing))
     Console().print(table)
 
 
 @app.command()
 def selftest(
-    device: Annotated[str, typer.Option(help="Device to test.")] = "emulator",
-    backend: Annotated[str, typer.Option(help="auto, native, torch, cuda or numpy.")] = "auto",
+    device: Annotated[str, typer.Option(help="emulator or csim.")] = "emulator",
+    backend: Annotated[str, typer.Option(help="Of emulator: auto, native, torch, ...")] = "auto",
 ) -> None:
     """Compare the kernel operations with int64 sums at extreme values; exit 1 on any difference."""
     from e2train.device import open_device

@@ -12,6 +12,7 @@ from .geometry import Geometry
 
 __all__ = ["Convolved", "Device", "Geometry", "Peaked", "PsgResult", "Tensor", "open_device"]
 
+DEVICES = ("emulator", "csim")
 BACKENDS = ("auto", "native", "numpy", "torch", "cuda")
 
 
@@ -24,10 +25,17 @@ def open_device(
     "torch" (CPU), "cuda", "numpy", or "auto", which takes the first of native, torch and numpy that
     works here and says so on standard error where it is not the first. All give the same integers.
     `threads` (native only): OMP_NUM_THREADS, or else every processor, where it is None.
+    "csim": the accelerator's HLS C++ on this computer (built at first use from a checkout).
     Raises UserError for a name or backend that is not available here.
     """
-    if name != "emulator":
-        raise UserError(f"unknown device {name!r}: expected emulator")
+    if name not in DEVICES:
+        raise UserError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
+    if name == "csim":
+        if backend != "auto":
+            raise UserError(f"backend {backend!r}: device csim has none")
+        from .csim import open_csim
+
+        return open_csim()
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "auto":

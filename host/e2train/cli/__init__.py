@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import bench, bound, cost, data, device, report, train
+from e2train.cli import bench, bound, campaign, cost, data, device, hardware, report, train
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -29,7 +29,9 @@ app = typer.Typer(
 # command line must start on a board that has neither torch nor matplotlib.
 app.add_typer(data.app, name="data")
 app.add_typer(device.app, name="device")
+app.add_typer(hardware.app, name="hardware")
 app.add_typer(bench.app, name="bench")
+app.add_typer(campaign.app, name="campaign")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)

@@ -213,7 +213,7 @@ def load_experiment(path: Path) -> Experiment:
     except (ValueError, RecursionError) as error:  # bad text, endless numbers, bottomless lists
         raise UserError(f"{path}: not TOML: {error}") from error
     table.setdefault("name", path.stem)
-    experiment: Experiment = _build(Experiment, table, str(path), "")
+    experiment: Experiment = build_table(Experiment, table, str(path), "")
     try:
         check(experiment)
     except UserError as error:
@@ -221,7 +221,8 @@ def load_experiment(path: Path) -> Experiment:
     return experiment
 
 
-def _build(kind: type, table: dict[str, Any], source: str, prefix: str) -> Any:
+def build_table(kind: type, table: dict[str, Any], source: str, prefix: str) -> Any:
+    """A dataclass `kind` from a TOML table; UserError names the key below `prefix` in `source`."""
     known = {entry.name: entry for entry in fields(kind)}
     hints = get_type_hints(kind)
     for key in table:
@@ -234,7 +235,7 @@ def _build(kind: type, table: dict[str, Any], source: str, prefix: str) -> Any:
         if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
             if not isinstance(value, dict):
                 raise UserError(f"{source}: {prefix}{key} = {value!r}: expected a table [{key}]")
-            values[key] = _build(hint, value, source, f"{prefix}{key}.")
+            values[key] = build_table(hint, value, source, f"{prefix}{key}.")
         else:
             values[key] = _convert(hint, value, f"{source}: {prefix}{key} = {value!r}")
     missing = [n for n, e in known.items() if n not in values and _required(e)]

@@ -47,12 +47,13 @@ class RunEnergy:
         self._pending = []
 
     @property
-    def _window(self) -> WindowResult | None:
+    def window(self) -> WindowResult | None:
+        """The meter's window over the run so far; None without a meter."""
         return None if self._session is None else self._session.energy()
 
     def joules(self) -> dict[str, Any] | None:
         """Energy so far with uncertainty and provenance; None without a valid measurement."""
-        window = self._window
+        window = self.window
         if window is None or not window.valid:
             return None
         energy = window.joules
@@ -64,7 +65,7 @@ class RunEnergy:
 
     def reason(self) -> str | None:
         """Why there are no joules, in a few words; None where there are."""
-        window = self._window
+        window = self.window
         if window is None:
             return "no meter"
         return None if window.valid else window.reason

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Idle power around a cell, and the energy that is left when idle is taken off.
+
+Nothing is clamped: a cell that drew less than idle comes out negative.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from powermeter import WindowResult, open_session
+from powermeter.budget import MeterErrors, error_of, std_dev
+from powermeter.joules import COVERAGE_FACTOR
+
+from ..cost.energy import EnergyModel
+from ..training.metering import NO_METER
+from .lease import Heartbeat
+
+SIMULATED = "simulated"
+_CHECK_S = 0.5
+
+
+@dataclass(frozen=True)
+class NetEnergy:
+    """Energy above idle with its expanded uncertainty (k = 2), in joules; or why there is none."""
+
+    joules: float | None
+    uncertainty: float | None
+    missing: str | None
+
+
+def measure_idle(
+    meter: str, folder: Path, seconds: float, seed: int, heart: Heartbeat
+) -> WindowResult | None:
+    """Record `seconds` of the idle board into `folder`; None without a meter or without seconds.
+
+    On the simulated meter the idle board draws the cost table's idle power.
+    """
+    if meter == NO_METER or seconds == 0:
+        return None
+    folder.mkdir(exist_ok=True)
+    idle_w = EnergyModel.load().table.board.idle_w
+    with open_session(meter, folder, seed=seed, idle_w=idle_w) as session:
+        if meter == SIMULATED:
+            session.advance([(seconds, idle_w)])
+            heart.check()
+        else:
+            left = seconds
+            while left > 0:
+                heart.wait(min(left, _CHECK_S))
+                session.advance([])
+                left -= _CHECK_S
+        return session.energy()
+
+
+def above_idle(
+    window: WindowResult | None, before: WindowResult | None, after: WindowResult | None
+) -> NetEnergy:
+    """The window's energy less idle power (mean of before and after) times its length.
+
+    The meter's gain and offset are the same in all three windows and cancel in the difference as
+    far as they do; half the difference of the two idle powers is the limit of a drift.
+    """
+    missing = _missing(window, before, after)
+    if missing is not None or window is None or before is None or after is None:
+        return NetEnergy(None, None, missing)
+    errors = MeterErrors()
+    idle_w = sum(
+        errors.energy(idle.joules.value, idle.budget) / idle.seconds for idle in (before, after)
+    ) / len((before, after))
+    drift_w = abs(after.joules.value / after.seconds - before.joules.value / before.seconds) / 2
+    net = (
+        errors.energy(window.joules.value, window.budget)
+        - idle_w * window.seconds
+        + error_of(window.seconds * drift_w / math.sqrt(3), "idle drift")
+    )
+    return NetEnergy(float(getattr(net, "n", net)), COVERAGE_FACTOR * std_dev(net), None)
+
+
+def _missing(
+    window: WindowResult | None, before: WindowResult | None, after: WindowResult | None
+) -> str | None:
+    """Why there is no energy above idle; None where there is."""
+    if window is None:
+        return "no meter"
+    if not window.valid:
+        return window.reason
+    for name, idle in (("before", before), ("after", after)):
+        if idle is None:
+            return f"no idle run {name}"
+        if not idle.valid:
+            return f"idle run {name}: {idle.reason}"
+        if idle.joules.provenance != window.joules.provenance:
+            return f"idle run {name} is {idle.joules.provenance}"
+    return None

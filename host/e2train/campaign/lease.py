@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holding a cell: a lock file against a second process on its folder, and a lease kept alive.
+
+The lock (flock) falls with its process, so a dead holder on the same host is known at once. Where
+locks do not reach (another host), the lease decides: who does not renew it in time has lost it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .store import Claim, Progress, Store
+
+LEASE_S = 30.0
+BEAT_S = 1.0
+
+
+class Stopped(Exception):
+    """The cell must stop here: the campaign was paused, or the claim went to another."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock file; yields False where another process has it."""
+    with open(folder / "lock", "wb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+class Heartbeat:
+    """Renews a claim from a thread of its own: one iteration may take longer than a lease."""
+
+    def __init__(self, store: Store, claim: Claim) -> None:
+        self._store, self._claim = store, claim
+        self._progress = Progress()
+        self._over = threading.Event()
+        self._reason: str | None = None
+        self._thread = threading.Thread(target=self._beat, name=f"lease of {claim.cell}")
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def note(self, **changes: Any) -> None:
+        """Say how far the cell has come. Raises Stopped where it must not go on."""
+        self._progress = replace(self._progress, **changes)
+        self.check()
+
+    def check(self) -> None:
+        """Raise Stopped where the cell must not go on."""
+        if self._reason is not None:
+            raise Stopped(self._reason)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, or raise Stopped earlier."""
+        until = time.monotonic() + seconds
+        while (rest := until - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(rest, 0.1))
+
+    def _beat(self) -> None:
+        renewed = time.monotonic()
+        while not self._over.wait(min(BEAT_S, self._claim.lease_s / 4)):
+            try:
+                if not self._store.renew(self._claim, self._progress):
+                    self._reason = "another worker took the cell over"
+                elif self._store.paused:
+                    self._reason = "paused"
+                renewed = time.monotonic()
+            except sqlite3.OperationalError as error:
+                # a busy or unreachable disk may come back, but not for longer than the lease
+                if time.monotonic() - renewed > self._claim.lease_s:
+                    self._reason = f"the campaign's file cannot be written: {error}"

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The campaign's one SQLite file: cells, claims with leases, attempts, results, curves.
+
+Every change is one transaction (BEGIN IMMEDIATE), so that of several workers one at most gets a
+cell, and a process that dies at any instruction leaves a file that is whole. The journal is
+SQLite's default one, not the write-ahead log, which does not work over network file systems.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .plan import Campaign
+from .schema import RESULT_COLUMNS, SCHEMA, VERSION
+
+FILE = "campaign.sqlite"
+PATIENCE_S = 60.0
+WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
+LOST, INTERRUPTED = "lost", "interrupted"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one cell until `lease_s` after its last renewal."""
+
+    cell: str
+    token: str
+    worker: str
+    host: str
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running cell has come. Joules so far with their provenance, where there are any."""
+
+    iteration: int = 0
+    loss: float | None = None
+    joules: float | None = None
+    provenance: str | None = None
+    phase: str = "starting"
+
+
+class Store:
+    """Access to the file in `folder`. Cheap to make: it connects anew for each transaction."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        if not self.path.exists():
+            raise UserError(f"{folder}: holds no campaign ({FILE} is missing)")
+
+    @staticmethod
+    def create(folder: Path) -> Store:
+        """The store of `folder`, made where there is none. Raises UserError if it cannot be."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / FILE).exists():
+                _make(folder)
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{folder}: cannot hold a campaign: {reason}") from None
+        store = Store(folder)
+        if (version := store.get("version")) != VERSION:
+            raise UserError(f"{store.path}: version {version}, but this program writes {VERSION}")
+        return store
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all of it happens, or none."""
+        base = sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None)
+        base.row_factory = sqlite3.Row
+        base.execute("PRAGMA foreign_keys = ON")
+        with closing(base):
+            base.execute("BEGIN IMMEDIATE")
+            try:
+                yield base
+            except BaseException:
+                base.execute("ROLLBACK")
+                raise
+            base.execute("COMMIT")
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query that changes nothing."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as base:
+                base.row_factory = sqlite3.Row
+                return [dict(row) for row in base.execute(query, parameters)]
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.path}: not a campaign of this program ({error})") from None
+
+    # ---- facts of the campaign ------------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """A fact of the campaign, such as its baseline."""
+        found = self.rows("SELECT value FROM campaign WHERE key = ?", (key,))
+        return None if not found else str(found[0]["value"])
+
+    def set(self, key: str, value: object) -> None:
+        """Write a fact of the campaign."""
+        with self._transaction() as base:
+            base.execute("INSERT OR REPLACE INTO campaign VALUES (?, ?)", (key, str(value)))
+
+    @property
+    def paused(self) -> bool:
+        """Whether everybody was asked to stop."""
+        return self.get("paused") == "1"
+
+    def enter(self, campaign: Campaign, meter: str) -> None:
+        """Put the plan's cells into the file, and failed ones back to waiting.
+
+        Cells that are there already keep what they have. Raises UserError where the file holds a
+        cell that the plan lacks or has with other settings, or another kind of meter.
+        """
+        kept = {row["id"]: row["settings"] for row in self.rows("SELECT id, settings FROM cells")}
+        planned = {cell.id: json.dumps(cell.experiment.as_dict()) for cell in campaign.cells}
+        for cell, settings in kept.items():
+            if cell not in planned:
+                raise UserError(f"{self.path}: holds {cell}, which the file no longer lists")
+            if settings != planned[cell]:
+                raise UserError(f"{self.path}: {cell} was planned with other settings")
+        before = self.get("meter")
+        if before and before.partition(":")[0] != meter.partition(":")[0]:
+            raise UserError(f"{self.path}: was begun with --meter {before}, not {meter}")
+        with self._transaction() as base:
+            facts = {"name": campaign.name, "baseline": campaign.baseline, "meter": meter}
+            facts |= {"text": campaign.text, "order": campaign.order, "paused": "0"}
+            base.executemany("INSERT OR REPLACE INTO campaign VALUES (?, ?)", facts.items())
+            for position, cell in enumerate(campaign.cells):
+                base.execute(
+                    "INSERT OR IGNORE INTO cells (id, method, family, network, dataset, seed, "
+                    "after, settings, state, total) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (cell.id, cell.method, cell.family, cell.network, cell.dataset, cell.seed,
+                     cell.after, planned[cell.id], WAITING, cell.experiment.offered),
+                )  # fmt: skip
+                base.execute("UPDATE cells SET position = ? WHERE id = ?", (position, cell.id))
+            base.execute(
+                "UPDATE cells SET state = ?, error = NULL WHERE state = ?", (WAITING, FAILED)
+            )
+
+    # ---- claims ---------------------------------------------------------------------------------
+
+    def claim(self, claim: Claim) -> bool:
+        """Take the cell, if it may be run now; the caller holds the lock file of its folder.
+
+        A running cell may be taken over when its lease has run out, or when its holder ran on
+        this host: as the lock file is free, that process is dead.
+        """
+        now = time.time()
+        with self._transaction() as base:
+            row = base.execute("SELECT * FROM cells WHERE id = ?", (claim.cell,)).fetchone()
+            stale = row["host"] == claim.host or (row["lease_until"] or 0) < now
+            if not (row["state"] == WAITING or (row["state"] == RUNNING and stale)):
+                return False
+            if row["after"] is not None and not _finished(base, row["after"]):
+                return False
+            base.execute(
+                "UPDATE attempts SET outcome = ?, ended = ? WHERE token = ? AND outcome = ?",
+                (LOST, now, row["token"], RUNNING),
+            )
+            base.execute(
+                "UPDATE cells SET state = ?, token = ?, worker = ?, host = ?, lease_until = ?, "
+                "phase = 'starting', updated = ?, error = NULL WHERE id = ?",
+                (RUNNING, claim.token, claim.worker, claim.host, now + claim.lease_s, now,
+                 claim.cell),
+            )  # fmt: skip
+            base.execute(
+                "INSERT INTO attempts (cell, token, worker, host, started, outcome) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (claim.cell, claim.token, claim.worker, claim.host, now, RUNNING),
+            )
+        return True
+
+    def renew(self, claim: Claim, progress: Progress) -> bool:
+        """Prolong the lease and write the progress; False when the claim was lost to another."""
+        now = time.time()
+        values = asdict(progress)
+        names = ", ".join(f"{name} = :{name}" for name in values)
+        facts = {"now": now, "until": now + claim.lease_s, "id": claim.cell, "token": claim.token}
+        with self._transaction() as base:
+            done = base.execute(
+                f"UPDATE cells SET lease_until = :until, updated = :now, {names} "
+                "WHERE id = :id AND token = :token AND state = 'running'",
+                values | facts,
+            )
+            return done.rowcount == 1
+
+    def finish(
+        self, claim: Claim, result: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
+    ) -> bool:
+        """Write the cell's result and curve, once; False when the claim was lost to another."""
+        with self._transaction() as base:
+            if not self._end(base, claim, FINISHED, FINISHED, None):
+                return False
+            columns = ", ".join(RESULT_COLUMNS)
+            marks = ", ".join(f":{name}" for name in RESULT_COLUMNS)
+            base.execute(f"INSERT INTO results ({columns}) VALUES ({marks})", dict(result))
+            base.executemany(
+                "INSERT INTO points VALUES (:cell, :iteration, :joules, :provenance, "
+                ":modelled_joules, :loss, :top1)",
+                [dict(point) for point in points],
+            )
+        return True
+
+    def release(self, claim: Claim, state: str, outcome: str, error: str | None = None) -> bool:
+        """Give the cell up: back to waiting, or failed with a reason."""
+        with self._transaction() as base:
+            return self._end(base, claim, state, outcome, error)
+
+    def fail(self, cell: str, error: str) -> None:
+        """A cell whose processes keep dying is given up, unless it has finished after all."""
+        now = time.time()
+        with self._transaction() as base:
+            base.execute(
+                "UPDATE attempts SET outcome = ?, ended = ? WHERE cell = ? AND outcome = ?",
+                (LOST, now, cell, RUNNING),
+            )
+            base.execute(
+                "UPDATE cells SET state = ?, error = ?, token = NULL, lease_until = NULL "
+                "WHERE id = ? AND state != ?",
+                (FAILED, error, cell, FINISHED),
+            )
+
+    @staticmethod
+    def _end(
+        base: sqlite3.Connection, claim: Claim, state: str, outcome: str, error: str | None
+    ) -> bool:
+        now = time.time()
+        done = base.execute(
+            "UPDATE cells SET state = ?, token = NULL, lease_until = NULL, updated = ?, error = ? "
+            "WHERE id = ? AND token = ? AND state = ?",
+            (state, now, error, claim.cell, claim.token, RUNNING),
+        )
+        if done.rowcount != 1:
+            return False
+        base.execute(
+            "UPDATE attempts SET outcome = ?, ended = ? WHERE token = ?",
+            (outcome, now, claim.token),
+        )
+        return True
+
+
+def _make(folder: Path) -> None:
+    """Make the file under another name and link it into place: nobody sees it half made."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = Path(scratch) / FILE
+        with closing(sqlite3.connect(path)) as base:
+            base.executescript(SCHEMA)
+            base.execute("INSERT INTO campaign VALUES ('version', ?)", (VERSION,))
+            base.commit()
+        with suppress(FileExistsError):  # another coordinator was faster
+            os.link(path, folder / FILE)
+
+
+def _finished(base: sqlite3.Connection, cell: str) -> bool:
+    row = base.execute("SELECT state FROM cells WHERE id = ?", (cell,)).fetchone()
+    return row is not None and row["state"] == FINISHED

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`e2train campaign`: run a table of cells, see where it stands, report and export it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..campaign.cell import Job
+    from ..campaign.plan import Campaign
+    from ..campaign.pools import Pool
+    from ..campaign.store import Store
+
+app = typer.Typer(
+    help="Campaigns: many cells (method x network x data x seeds), kept whatever happens.",
+    no_args_is_help=True,
+)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE.toml", help="Campaign file.")]
+WhereArgument = Annotated[
+    Path, typer.Argument(metavar="CAMPAIGN", help="Campaign folder, or its file if in runs/NAME.")
+]
+MOST_ROWS = 24
+
+
+@app.command()
+def run(
+    file: FileArgument,
+    out: Annotated[Path | None, typer.Option(help="Campaign folder [runs/NAME].")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Local processes.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler in place of local processes, tcp://HOST:PORT")
+    ] = None,
+    meter: Annotated[
+        str | None,
+        typer.Option(help="simulated, none, or DRIVER:PORT [as begun with, else simulated]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the integers are computed.")] = "emulator",
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
+    lease: Annotated[
+        float, typer.Option(min=1.0, help="Seconds after which a silent worker loses its cell.")
+    ] = 30.0,
+    quiet: Annotated[bool, typer.Option(help="No progress on the terminal.")] = False,
+) -> None:
+    """Run the campaign, or what is left of it: the same command goes on after any interruption."""
+    from ..campaign.live import write_live_page
+    from ..campaign.plan import load_campaign
+    from ..campaign.run import Coordinator, verdict
+    from ..campaign.status import snapshot
+    from ..campaign.store import Store
+
+    campaign = load_campaign(file)
+    folder = Path(out if out is not None else Path("runs") / campaign.name).resolve()
+    real = _check_meter(meter)
+    if real and scheduler is None and workers > 1:
+        raise UserError(f"--workers {workers}: one meter measures one cell at a time")
+    store = Store.create(folder)
+    meter = meter or store.get("meter") or "simulated"
+    real = _check_meter(meter)
+    if scheduler is None:  # a cluster's workers have disks and ports of their own
+        _check_data(campaign, data)
+        _check_port(meter, real)
+    store.enter(campaign, meter)
+    try:
+        with ExitStack() as stack:
+            tick, say = _display(stack, store, folder, quiet)
+            pool = _pool(scheduler, workers, real)
+            job = _job(campaign, folder, device, meter, data, lease)
+            Coordinator(store, pool, job, say, tick).run()
+    finally:
+        write_live_page(folder, snapshot(store), over=True)
+    typer.echo(f"{campaign.name}: {verdict(store, folder)}")
+
+
+@app.command()
+def pause(where: WhereArgument) -> None:
+    """Ask a running campaign to stop: cells stop after their iteration, `run` goes on later."""
+    store = _store(where)
+    store.set("paused", 1)
+    typer.echo(f"{where}: asked to pause")
+
+
+@app.command()
+def status(
+    where: WhereArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Where the campaign stands, cell by cell."""
+    from rich.console import Console
+
+    from ..campaign.status import snapshot, status_table
+
+    seen = snapshot(_store(where))
+    if as_json:
+        typer.echo(json.dumps(seen.as_dict()))
+    else:
+        Console().print(status_table(seen))
+
+
+@app.command()
+def report(
+    where: WhereArgument,
+    out: Annotated[Path | None, typer.Option(help="Where it goes [the campaign folder].")] = None,
+) -> None:
+    """Write report.html, figures/ and summary.json from what has finished so far."""
+    from ..campaign.report import write_report
+
+    store = _store(where)
+    written = write_report(store, out if out is not None else store.path.parent)
+    typer.echo(written.headline)
+    typer.echo(f"{written.page}, {len(written.figures)} figures, {written.summary}")
+
+
+@app.command()
+def export(
+    where: WhereArgument,
+    out: Annotated[Path | None, typer.Option(help="Where it goes [the campaign folder].")] = None,
+) -> None:
+    """Write cells.csv (one row a cell) and points.csv (its curve)."""
+    from ..campaign.export import export as write
+
+    store = _store(where)
+    cells, points = write(store, out if out is not None else store.path.parent)
+    typer.echo(f"{cells}, {points}")
+
+
+def _store(where: Path) -> Store:
+    """The store of a campaign folder, or of the folder that a campaign file has by default."""
+    from ..campaign.plan import load_campaign
+    from ..campaign.store import Store
+
+    if where.is_file():
+        return Store(Path("runs") / load_campaign(where).name)
+    return Store(where)
+
+
+def _check_meter(meter: str | None) -> bool:
+    """Whether it is a real meter. Raises UserError where it is no meter at all."""
+    if meter is None or meter in ("simulated", "none"):
+        return False
+    driver, _, port = meter.partition(":")
+    if not (driver and port):
+        raise UserError(f"--meter {meter}: expected simulated, none or DRIVER:PORT")
+    return True
+
+
+def _check_data(campaign: Campaign, data: Path | None) -> None:
+    """Find missing data before hours of other cells."""
+    from ..data.load import load_dataset
+
+    for name in dict.fromkeys(cell.dataset for cell in campaign.cells):
+        load_dataset(name, data)
+
+
+def _check_port(meter: str, real: bool) -> None:
+    """Find out before the first cell whether the meter answers; raises MeterError."""
+    from powermeter import open_session
+
+    if real:
+        with tempfile.TemporaryDirectory() as folder, open_session(meter, Path(folder)):
+            pass
+
+
+def _pool(scheduler: str | None, workers: int, metered: bool) -> Pool:
+    from ..campaign.pools import DaskPool, LocalPool
+
+    return LocalPool(workers) if scheduler is None else DaskPool(scheduler, metered)
+
+
+def _job(
+    campaign: Campaign, folder: Path, device: str, meter: str, data: Path | None, lease_s: float
+) -> Job:
+    """What every worker is told; the coordinator fills in the cell."""
+    from ..campaign.cell import Job
+
+    return Job(
+        folder=str(folder),
+        cell="",
+        device=device,
+        meter=meter,
+        data=None if data is None else str(data.resolve()),
+        idle_s=campaign.idle_s,
+        settle_s=campaign.settle_s,
+        interrupted=campaign.interrupted,
+        lease_s=lease_s,
+    )
+
+
+def _display(
+    stack: ExitStack, store: Store, folder: Path, quiet: bool
+) -> tuple[Callable[[], None], Callable[[str], None]]:
+    """A tick that renews live page and terminal, and how to say a line there."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from ..campaign.live import REFRESH_S, write_live_page
+    from ..campaign.status import snapshot, status_table
+
+    console = Console(quiet=quiet)
+    table = None
+    if console.is_terminal and not quiet:
+        table = stack.enter_context(Live(console=console, auto_refresh=False))
+    due = 0.0
+
+    def tick() -> None:
+        nonlocal due
+        if time.monotonic() < due:
+            return
+        due = time.monotonic() + REFRESH_S
+        seen = snapshot(store)
+        write_live_page(folder, seen)
+        if table is not None:
+            table.update(status_table(seen, MOST_ROWS), refresh=True)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return tick, say

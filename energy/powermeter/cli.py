@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`powermeter`: read, record, integrate and simulate meters from the command line."""
+"""`powermeter`: find, read, record, check, integrate, simulate and try out meters."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import closing
 from typing import Annotated
 
 import typer
 
-from powermeter.drivers import DRIVERS, find_driver
-from powermeter.drivers.ina226_chip import DEFAULT_AVERAGES, DEFAULT_CONVERSION_US
-from powermeter.errors import MeterError, RecordingError
+from powermeter.cli_options import (
+    DriverOption,
+    JsonOption,
+    PortOption,
+    SetOption,
+    one_line_errors,
+    settings_of,
+)
+from powermeter.cli_recordings import check, integrate, record
+from powermeter.cli_simulate import bench, simulate
+from powermeter.drivers import NAMES, find_driver
+from powermeter.errors import MissingPackageError, NoAnswerError
 from powermeter.events import Sample
-from powermeter.integrate import WindowResult
-from powermeter.recorder import META
-from powermeter.recording import integrate_folder
-from powermeter.session import open_session
-from powermeter.simulators.ina226 import RealtimeIna226
-from powermeter.simulators.ina226_device import Ina226Device
+from powermeter.probing import open_meter, probe_port
 
 app = typer.Typer(
     help="Meters, recordings and joules that say where they come from.",
@@ -29,19 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-DriverOption = Annotated[str, typer.Option("--driver", help="See `powermeter list`.")]
-PortOption = Annotated[str, typer.Option("--port", help="Serial port, e.g. /dev/ttyUSB0.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except MeterError as error:
-        typer.echo(f"powermeter: {error}", err=True)
-        raise typer.Exit(2) from None
+_OPTIONAL = ("voltage_v", "current_a", "energy_wh")
 
 
 @app.command("list")
@@ -49,10 +38,29 @@ def list_drivers() -> None:
     """Name the drivers, and the serial ports of this machine."""
     from serial.tools import list_ports
 
-    for driver in DRIVERS.values():
-        typer.echo(f"driver  {driver.name:<16}{driver.description}")
+    for name in NAMES:
+        try:
+            description = find_driver(name).description
+        except MissingPackageError as error:
+            description = f"not usable: {error}"
+        typer.echo(f"driver  {name:<16}{description}")
     for port in list_ports.comports():
         typer.echo(f"port    {port.device:<16}{port.description}")
+
+
+@app.command()
+def probe(
+    port: PortOption,
+    driver: Annotated[str | None, typer.Option("--driver", help="Ask in this manner only.")] = None,
+) -> None:
+    """Ask which instrument is on a port, in the manner of each driver."""
+    with one_line_errors():
+        names = NAMES if driver is None else (find_driver(driver).name,)
+        found = None
+        for found in probe_port(port, names):
+            typer.echo(f"{port}: {found.answer} (driver {found.driver})")
+        if found is None:
+            raise NoAnswerError(f"{port}: no instrument answered that a driver knows")
 
 
 @app.command()
@@ -61,85 +69,38 @@ def read(
     port: PortOption,
     samples: Annotated[int, typer.Option(min=1, help="Readings to print.")] = 10,
     as_json: JsonOption = False,
+    settings: SetOption = None,
 ) -> None:
     """Print readings as they come."""
-    with _one_line_errors(), closing(find_driver(driver).open_port(port)) as meter:
-        meter.open()
+    with one_line_errors(), closing(open_meter(driver, port, settings_of(settings))) as meter:
         if not as_json:
-            typer.echo("device_time_s      power_w  voltage_v  current_a")
-        for _, sample in zip(range(samples), meter.samples(), strict=False):
-            host = time.time()
-            if as_json:
-                typer.echo(json.dumps({"host_time_s": host, **_numbers(sample)}))
-            else:
-                typer.echo("{1:13.6f} {4:12.4f} {2:10.4f} {3:10.4f}".format(*sample))
-
-
-@app.command()
-def record(
-    driver: DriverOption,
-    port: PortOption,
-    seconds: Annotated[float, typer.Option(min=0.0, help="How long.")],
-    out: Annotated[Path, typer.Option(help="Folder for raw.log, samples.csv, events.jsonl.")],
-) -> None:
-    """Record a meter into a folder and print the energy."""
-    with _one_line_errors():
-        if (out / META).exists():
-            raise RecordingError(f"{out}: already holds a recording")
-        with open_session(f"{driver}:{port}", out) as session:
-            until = time.monotonic() + seconds
-            while (rest := until - time.monotonic()) > 0:
-                session.advance([])
-                time.sleep(min(rest, 0.2))
-            _print_result(session.energy(), as_json=False)
-
-
-@app.command()
-def integrate(
-    folder: Annotated[Path, typer.Argument(help="A recording.")],
-    begin: Annotated[float | None, typer.Option(help="Seconds of the meter's clock.")] = None,
-    end: Annotated[float | None, typer.Option(help="Seconds of the meter's clock.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Energy of a recording, or of a window of it."""
-    with _one_line_errors():
-        _print_result(integrate_folder(folder, begin, end), as_json)
-
-
-@app.command()
-def simulate(
-    seconds: Annotated[float | None, typer.Option(help="How long; else until Ctrl-C.")] = None,
-    power: Annotated[float, typer.Option(help="The board's power in watts.")] = 2.6,
-    seed: Annotated[int, typer.Option(help="Draws the instrument's errors.")] = 0,
-    averages: Annotated[int, typer.Option(help="Averages a reading.")] = DEFAULT_AVERAGES,
-    conversion_us: Annotated[
-        int, typer.Option(help="Conversion time, bus and shunt.")
-    ] = DEFAULT_CONVERSION_US,
-) -> None:
-    """Run a simulated INA226 meter in real time; the first line printed is its port."""
-    with _one_line_errors():
-        device = Ina226Device(seed, averages=averages, vct_us=conversion_us, ict_us=conversion_us)
-        with (
-            closing(RealtimeIna226(device, idle_w=power)) as simulator,
-            suppress(KeyboardInterrupt),
-        ):
-            typer.echo(simulator.path)
-            until = float("inf") if seconds is None else time.monotonic() + seconds
-            while (rest := until - time.monotonic()) > 0:
-                time.sleep(min(rest, 0.2))
+            typer.echo("   host_time_s     power_w  voltage_v  current_a")
+        for _, (host_s, sample) in zip(range(samples), meter.samples(), strict=False):
+            row = {"host_time_s": host_s, **_numbers(sample)}
+            typer.echo(json.dumps(row) if as_json else _columns(row))
 
 
 def _numbers(sample: Sample) -> dict[str, float]:
-    names = ("device_time_s", "power_w", "voltage_v", "current_a")
-    return {name: getattr(sample, name) for name in names}
+    """What the meter gave, by name."""
+    given = {name: getattr(sample, name) for name in _OPTIONAL}
+    head = {"device_time_s": sample.device_time_s, "power_w": sample.power_w}
+    return head | {name: value for name, value in given.items() if value is not None}
 
 
-def _print_result(result: WindowResult, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(result.to_dict()))
-        return
-    mean = "no" if result.mean_power_w is None else f"{result.mean_power_w:.4f} W"
-    typer.echo(f"energy    {result.joules}")
-    typer.echo(f"mean      {mean} over {result.samples} readings")
-    typer.echo(f"coverage  {result.coverage:.4%}, longest gap {result.max_gap_s:.3g} s")
-    typer.echo("valid     yes" if result.valid else f"valid     no: {result.reason}")
+def _columns(row: dict[str, float]) -> str:
+    text = f"{row['host_time_s']:14.3f}"
+    for name, width in (("power_w", 12), ("voltage_v", 11), ("current_a", 11)):
+        text += f"{row[name]:{width}.4f}" if name in row else f"{'-':>{width}}"
+    return text
+
+
+app.command()(record)
+app.command()(integrate)
+app.command()(check)
+app.command()(simulate)
+app.command()(bench)
+
+
+def main() -> None:
+    """The `powermeter` command."""
+    app(prog_name="powermeter")

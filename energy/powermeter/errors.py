@@ -32,8 +32,20 @@ class WrongInstrumentError(MeterError):
     """The instrument answered and is another one, or speaks another protocol version."""
 
 
+class MissingPackageError(MeterError):
+    """The driver needs a package that is not installed."""
+
+
 class RefusedError(MeterError):
     """The instrument understood a command and refused it."""
+
+
+class NoReadingError(MeterError):
+    """The recorder waited in vain."""
+
+
+class BeyondRangeError(MeterError):
+    """The meter reads, and what it would read lies beyond the range that it is in."""
 
 
 class PortClosedError(MeterError):

@@ -11,17 +11,22 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """One reading: the *average* over the interval that ended at `device_time_s`.
+    """One reading, complete at `device_time_s`.
 
-    `seq` is the meter's own counter of readings; `device_time_s` counts seconds on the meter's
-    clock. Power may be negative (current flowing backwards) and is passed on as it is.
+    Whether it is the average over the interval that ended then or an instantaneous value is the
+    meter's property (`Meter.reading`). `seq` counts readings, by the meter's own numbers where it
+    has them. `device_time_s` counts seconds on the meter's clock; a meter without one gets the
+    host time at which the reading's last byte had arrived. Power may be negative (current flowing
+    backwards) and is passed on as it is. None stands for what the meter does not give; `energy_wh`
+    is the meter's own counter.
     """
 
     seq: int
     device_time_s: float
-    voltage_v: float
-    current_a: float
+    voltage_v: float | None
+    current_a: float | None
     power_w: float
+    energy_wh: float | None = None
 
 
 class ClockAnchor(NamedTuple):
@@ -36,10 +41,13 @@ class ClockAnchor(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Readings are missing before the sample that follows.
+    """Readings are missing before the sample that follows, or its clock cannot be trusted.
 
-    `kind`: `sequence` (`lost` numbers were left out), `time` (`lost` periods passed between two
-    consecutive numbers) or `restart` (counter or clock went back: `lost` is unknown and 0).
+    `kind`: `sequence` (`lost` numbers were left out), `time` (`lost` periods passed without a
+    reading), `restart` (counter or clock went back: `lost` is unknown and 0), `stale` (the meter
+    says or shows that it repeats an old reading; `lost` of them were left out) or `unplugged` (the
+    port went away and came back, or the meter had to be asked again; made by the recorder, with
+    the time of the sample before). `device_time_s` else is the time of the sample that follows.
     """
 
     kind: str
@@ -48,7 +56,11 @@ class Gap(NamedTuple):
 
 
 class OverRange(NamedTuple):
-    """The sample that follows stands at the end of its range: the true value is beyond it."""
+    """The reading due at `device_time_s` lies beyond a range of the meter.
+
+    A sample may follow (at the end of its range) or not (where the meter gives no number); no
+    window that touches this reading is valid. `what` names the quantity.
+    """
 
     seq: int
     device_time_s: float
@@ -56,7 +68,13 @@ class OverRange(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """A line that fits no rule of the protocol: its first characters, and which rule."""
+    """A line or packet that fits no rule of the protocol: its beginning, and which rule."""
 
     line: str
     reason: str
+
+
+class Pause(NamedTuple):
+    """The recording was interrupted on purpose: the time up to the next reading is no gap."""
+
+    host_time_s: float

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 #: times published costs; `simulated`: a simulated meter fed by such a model.
 PROVENANCES = ("metered", "on-chip", "modelled", "simulated")
 
+#: Standard uncertainties in a stated (expanded) one, within which about 95 % lie (GUM 6.3.3).
+COVERAGE_FACTOR = 2
+
 
 @dataclass(frozen=True)
 class Joules:
-    """Energy `value` with its standard uncertainty (one sigma, coverage factor k = 1), in joules.
+    """Energy `value` with its expanded uncertainty (coverage factor k = 2, about 95 %), in joules.
 
     The value may be negative: a difference of two energies is reported as it is, never clamped.
     Energies of different provenance do not add up to anything that could be named, so combining
@@ -30,7 +33,7 @@ class Joules:
             raise ValueError(f"an energy must be finite, got {self.value} J")
         if not (math.isfinite(self.uncertainty) and self.uncertainty >= 0):
             raise ValueError(
-                f"a standard uncertainty must be finite and not negative, got {self.uncertainty} J"
+                f"an uncertainty must be finite and not negative, got {self.uncertainty} J"
             )
 
     def __add__(self, other: Joules) -> Joules:
@@ -75,7 +78,7 @@ class Joules:
 
 @dataclass(frozen=True)
 class Saving:
-    """Share saved (0.8 is 80 %), with standard uncertainty (k = 1) and provenance.
+    """Share saved (0.8 is 80 %), with expanded uncertainty (k = 2) and provenance.
 
     The two energies' errors are taken as independent. Where one meter measured both, its gain
     error cancels in the ratio and the stated uncertainty is an upper bound.

@@ -1,75 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that writes down what a meter says, as it says it.
+"""Writes down what a meter says, as it says it, and integrates it.
 
-Three files grow in one folder: `raw.log` (every byte as received), `samples.csv` (one reading a
-row) and `events.jsonl` (gaps, clock anchors, malformed lines, settings; `row` is the number of
-readings written before). No value is ever held or repeated: what did not come is not there.
-`samples.csv` can be derived again from `raw.log` (see `recording.rederive`).
+Every byte goes to the raw log before anything is made of it (`rawlog`); readings and events are
+written beside it for people and plots (`recording`). No value is ever held or repeated: what did
+not come is not there. When the port goes away, or no reading comes, the recorder opens the meter
+again as often as it takes, and leaves a gap.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-import time
-from collections.abc import Callable, Sequence
-from io import FileIO
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from powermeter.errors import MeterError, RecordingError
-from powermeter.events import ClockAnchor, OverRange, Sample
-from powermeter.integrate import Limits, RunningIntegral, WindowResult
-from powermeter.meter import Meter
+from powermeter.clock import host_time_s
+from powermeter.errors import (
+    BeyondRangeError,
+    MeterError,
+    NoReadingError,
+    PortClosedError,
+    RecordingError,
+    WrongInstrumentError,
+)
+from powermeter.events import OverRange, Sample
+from powermeter.integrate import Instrument, Limits, RunningIntegral, WindowResult
+from powermeter.meter import Meter, beyond_range
+from powermeter.rawlog import OPENED, PAUSED, Chunk, RawLog, open_files, write_all
+from powermeter.recording import EVENTS, HEADER, SAMPLES, csv_row, event_line
+from powermeter.stream import EventStream
 
-RAW, SAMPLES, EVENTS, META = "raw.log", "samples.csv", "events.jsonl", "meter.json"
-HEADER = b"device_time_s,power_w,voltage_v,current_a\n"
-_FILES = (RAW, SAMPLES, EVENTS)
 _POLL_S = 0.05
-
-
-def csv_row(sample: Sample) -> str:
-    """A row of `samples.csv`; `repr` keeps every bit of a float."""
-    _, time_s, voltage, current, power = sample
-    return f"{time_s!r},{power!r},{voltage!r},{current!r}\n"
+_RETRY_S = 0.5
+_STALE_S = 2.0
+_SILENCE_S, _SILENT_PERIODS = 3.0, 4.0  # the longer of both without a reading: ask the meter anew
 
 
 class Recorder:
-    """Record `meter` (already opened) into `folder` until `stop()`.
+    """Record `meter` (already opened, described by `meta`) into `folder`.
 
-    A recording starts anew, replacing an older one, unless `resume` holds a `position()`: then the
-    files are cut back to it and continued. With `wall_clock`, clock anchors get the host's time at
-    which they were read (`host_time_s`, never early, late by transmission and polling), which
-    bounds the offset between the two clocks.
+    `step()` does one round; `start()` a thread that does them until `stop()`. A recording starts
+    anew, replacing an older one, unless `resume` holds a `position()`: then the files are cut back
+    to it and continued. `reopen` makes and opens the meter again after the port went away; without
+    it that is the end. `clock` is the host's time, `sleep` passes it.
     """
 
     def __init__(
         self,
         meter: Meter,
+        meta: dict[str, Any],
         folder: Path,
         *,
         resume: dict[str, Any] | None = None,
-        wall_clock: Callable[[], float] | None = None,
+        reopen: Callable[[], Meter] | None = None,
+        clock: Callable[[], float] = host_time_s,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self._meter = meter
-        self._wall_clock = wall_clock
+        self._meter, self._meta, self._reopen = meter, meta, reopen
+        #: The host's time.
+        self.clock = clock
         self._changed = threading.Condition()
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._sleep = sleep or self._stopping.wait
         self._failure: MeterError | None = None
-        self._integral = RunningIntegral(meter.period_s)
+        self._away = ""  # why there is no meter now
+        self._beyond = ""  # what lay beyond the range last
+        self._integral = RunningIntegral(Instrument.of(meta))
+        self._stream = EventStream(meta)
         self._rows = 0
         self._received = 0  # bytes of this process, whatever the file held before
-        self._heard_at = time.monotonic()
-        self._sizes = dict.fromkeys(_FILES, 0)
+        saved = resume or {}
+        sizes = saved.get("sizes")
         if resume is not None:
             self._integral.restore(resume["integral"])
+            self._stream.restore(resume["stream"])
             self._rows = resume["rows"]
-            self._sizes = dict(resume["sizes"])
-        self._rows_before = self._rows
-        self._files = _open_files(folder, None if resume is None else self._sizes)
+        self._raw = RawLog(folder, sizes, saved.get("stamp_s"))
+        names = (SAMPLES, EVENTS)
+        self._files = open_files(folder, names, sizes)
+        self._sizes = {name: 0 if sizes is None else sizes[name] for name in names}
         if resume is None:
-            self._sizes[SAMPLES] = len(HEADER)
+            self._write(SAMPLES, HEADER)
+        self._rows_before = self._rows
+        self._heard_s = clock()
         self._thread = threading.Thread(target=self._run, name="powermeter-recorder", daemon=True)
 
     def start(self) -> None:
@@ -77,84 +91,103 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End reading and close the files; the meter stays open. Harmless when repeated."""
-        self._stopping = True
+        """End reading, close the files, then the meter. Harmless when repeated."""
+        self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._raw.close()
         for file in self._files.values():
             file.close()
+        self._meter.close()
+
+    def finish(self, limits: Limits | None = None) -> WindowResult:
+        """Stop; the energy of all that was recorded."""
+        self.stop()
+        return self.result(limits)
+
+    def step(self) -> None:
+        """Wait shortly for bytes and record them; `MeterError` where recording cannot go on."""
+        try:
+            raw = self._meter.receive(_POLL_S)
+        except PortClosedError as error:
+            if self._reopen is None:
+                raise
+            self._find_again(str(error))
+            return
+        now = self.clock()
+        if raw:
+            # One step to position(): otherwise its state could include bytes that no file has.
+            with self._changed:
+                self._record(Chunk("", raw, now))
+        if self._reopen is not None and now - self._heard_s > self._patience_s:
+            self._find_again(f"no reading for {now - self._heard_s:.1f} s")
 
     def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
+        """Raise what ended the recording, if anything did."""
         if self._failure is not None:
             raise self._failure
 
     def mark_pause(self) -> None:
         """The time up to the next reading belongs to no run (a resumed recording's outage)."""
         with self._changed:
-            self._integral.pause()
-            self._event({"event": "pause"})
+            self._record(Chunk(PAUSED, b"", self.clock()))
 
     def wait_for_bytes(self, count: int, timeout_s: float) -> None:
         """Until `count` bytes since `start()` are recorded; `MeterError` if they do not come."""
         self._wait(lambda: self._received >= count, timeout_s, f"{count} bytes")
 
     def wait_for_sample(self, timeout_s: float) -> None:
-        """Until there is a reading since `start()`."""
-        self._wait(lambda: self._rows > self._rows_before, timeout_s, "a reading")
+        """Until there is a reading since `start()`; `BeyondRangeError` where that is why not."""
+        try:
+            self._wait(lambda: self._rows > self._rows_before, timeout_s, "a reading")
+        except NoReadingError:
+            if self._beyond:
+                raise BeyondRangeError(beyond_range(self._meta["driver"], self._beyond)) from None
+            raise
 
-    def silence_s(self) -> float:
-        """Host seconds since the last reading came."""
-        return time.monotonic() - self._heard_at
-
-    def result(self, provenance: str, limits: Limits | None = None) -> WindowResult:
+    def result(self, limits: Limits | None = None) -> WindowResult:
         """Energy of all readings so far."""
         self.check()
         with self._changed:
-            return self._integral.result(self._meter.accuracy, provenance, limits)
+            return self._integral.result(limits)
 
-    @property
-    def rows(self) -> int:
-        """Readings recorded so far."""
-        return self._rows
+    def result_now(self, limits: Limits | None = None) -> WindowResult:
+        """The same, but not valid while the meter is silent: an old value is no reading."""
+        result = self.result(limits)
+        silence = self.clock() - self._heard_s
+        if not result.valid or silence <= _STALE_S + 2 * self._meta["period_s"]:
+            return result
+        reason = f"no reading for {silence:.1f} s" + (f" ({self._away})" if self._away else "")
+        return replace(result, valid=False, reason=reason)
 
     def position(self) -> dict[str, Any]:
-        """JSON-able: what is safely on disk now, at a line boundary, and the states that go on."""
+        """JSON-able: what is safely on disk now, and the states that go on from there."""
         self.check()
         with self._changed:
-            sizes = dict(self._sizes)
-            sizes[RAW] -= self._meter.pending()
-            self._to_disk()
+            self._raw.sync()
             return {
                 "rows": self._rows,
-                "sizes": sizes,
+                "sizes": self._raw.sizes | self._sizes,
+                "stamp_s": self._raw.stamp_s,
                 "integral": self._integral.state(),
-                "decoder": self._meter.state(),
+                "stream": self._stream.state(),
             }
 
-    def _to_disk(self) -> None:
-        try:
-            for file in self._files.values():
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise RecordingError(f"cannot write the recording: {error.strerror}") from error
+    @property
+    def _patience_s(self) -> float:
+        return max(_SILENCE_S, _SILENT_PERIODS * float(self._meta["period_s"]))
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
         with self._changed:
             self._changed.wait_for(lambda: done() or self._failure is not None, timeout_s)
             self.check()
             if not done():
-                raise MeterError(f"the recorder waited {timeout_s:g} s in vain for {what}")
+                raise NoReadingError(f"the recorder waited {timeout_s:g} s in vain for {what}")
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
-                raw = self._meter.receive(_POLL_S)
-                if raw:
-                    # Decoding and writing are one step to position(): otherwise its state could
-                    # include bytes that no file has yet.
-                    with self._changed:
-                        self._record(raw, self._meter.decode(raw))
+            while not self._stopping.is_set():
+                self.step()
         except MeterError as error:
             self._fail(error)
         except OSError as error:
@@ -165,71 +198,49 @@ class Recorder:
             self._failure = error
             self._changed.notify_all()
 
-    def _record(self, raw: bytes, events: Sequence[NamedTuple]) -> None:
-        self._write(RAW, raw)
+    def _find_again(self, why: str) -> None:
+        """Open the meter again; one attempt. Its silence counts from here."""
+        self._away = why
+        self._meter.close()
+        try:
+            self._meter = self._reopen() if self._reopen is not None else self._meter
+            if self._meter.identity() != self._meta["identity"]:
+                self._meter.close()
+                raise WrongInstrumentError("another meter, or other settings, came back")
+        except MeterError as error:
+            self._away = str(error)
+            self._sleep(_RETRY_S)
+            return
+        self._away = ""
+        self._heard_s = self.clock()
+        with self._changed:
+            self._record(Chunk(OPENED, b"", self._heard_s))
+
+    def _record(self, chunk: Chunk) -> None:
+        if chunk.mark:
+            self._raw.mark(chunk.mark, chunk.host_time_s)
+        else:
+            self._raw.append(chunk.data, chunk.host_time_s)
         rows: list[str] = []
-        add = self._integral.add
-        for event in events:
+        notes: list[str] = []
+        for event in self._stream.feed(chunk):
+            self._integral.take(event, chunk.host_time_s)
             if isinstance(event, Sample):
-                rows.append(csv_row(event))
-                add(event.device_time_s, event.power_w, event.voltage_v, event.current_a)
+                rows.append(csv_row(event, chunk.host_time_s))
             else:
-                self._note(event, self._rows + len(rows))
+                if isinstance(event, OverRange):
+                    self._beyond = event.what
+                notes.append(event_line(event, self._rows + len(rows), chunk.host_time_s))
+        self._write(SAMPLES, "".join(rows))
+        self._write(EVENTS, "".join(notes))
+        self._rows += len(rows)
         if rows:
-            self._write(SAMPLES, "".join(rows).encode())
-            self._rows += len(rows)
-            self._heard_at = time.monotonic()
-        self._received += len(raw)
+            self._heard_s = chunk.host_time_s
+        self._received += len(chunk.data)
         self._changed.notify_all()
 
-    def _note(self, event: NamedTuple, row: int) -> None:
-        entry: dict[str, Any] = {"event": type(event).__name__, "row": row, **event._asdict()}
-        if isinstance(event, ClockAnchor) and self._wall_clock is not None:
-            entry["host_time_s"] = self._wall_clock()
-        apply_event(self._integral, entry)
-        self._event(entry)
-
-    def _event(self, entry: dict[str, Any]) -> None:
-        self._write(EVENTS, (json.dumps({"row": self._rows} | entry) + "\n").encode())
-
-    def _write(self, name: str, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._files[name].write(view) or 0 :]
-        self._sizes[name] += len(data)
-
-
-def apply_event(integral: RunningIntegral, entry: dict[str, Any]) -> None:
-    """What a line of `events.jsonl` means for an integral; used live and when read again."""
-    kind = entry["event"]
-    if kind == ClockAnchor.__name__:
-        integral.anchor(entry["device_time_s"], entry["rtc_s"], entry["source"])
-    elif kind == OverRange.__name__:
-        integral.over_range()
-    elif kind == "pause":
-        integral.pause()
-    elif "period_us" in entry:
-        integral.set_period(entry["period_us"] * 1e-6)
-
-
-def _open_files(folder: Path, sizes: dict[str, int] | None) -> dict[str, FileIO]:
-    """Unbuffered, so that a killed process loses nothing that it has recorded."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if sizes is None:
-            files = {name: FileIO(folder / name, "w") for name in _FILES}
-            files[SAMPLES].write(HEADER)
-            return files
-        return {name: _cut(folder / name, sizes[name]) for name in _FILES}
-    except OSError as error:
-        raise RecordingError(f"{folder}: cannot record there: {error.strerror}") from error
-
-
-def _cut(path: Path, size: int) -> FileIO:
-    held = path.stat().st_size
-    if held < size:
-        raise RecordingError(f"{path}: holds {held} bytes; the position to resume from is {size}")
-    file = FileIO(path, "r+")
-    file.truncate(size)
-    file.seek(size)
-    return file
+    def _write(self, name: str, text: str) -> None:
+        data = text.encode()
+        if data:
+            write_all(self._files[name], data)
+            self._sizes[name] += len(data)

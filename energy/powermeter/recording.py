@@ -1,62 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a recorded folder: its energy, and its samples derived again from the raw log."""
+"""A recorded folder: what it says about its meter, its readings, and the energy of its windows.
+
+raw.log, raw.times   every byte and when it had arrived: all else can be derived from these two
+meter.json           driver, provenance, accuracy, period, identity
+samples.csv          one reading a row, as it came
+events.jsonl         gaps, overloads, malformed lines, settings, pauses, clock anchors
+result.json          energy of the whole recording, and the digests of the raw files
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from powermeter.accuracy import Accuracy
-from powermeter.drivers import find_driver
 from powermeter.errors import RecordingError
 from powermeter.events import Sample
-from powermeter.integrate import Limits, RunningIntegral, WindowResult
+from powermeter.integrate import (
+    ClockSurvey,
+    Instrument,
+    Limits,
+    RunningIntegral,
+    WindowIntegral,
+    WindowResult,
+)
 from powermeter.meter import Meter
-from powermeter.recorder import EVENTS, HEADER, META, RAW, SAMPLES, apply_event, csv_row
+from powermeter.rawlog import RAW, TIMES, read_raw
+from powermeter.stream import EventStream
 
-SCHEMA = 1
-_CHUNK = 1 << 16
+SCHEMA = 2
+SAMPLES, EVENTS, META, RESULT = "samples.csv", "events.jsonl", "meter.json", "result.json"
+#: The files whose digests stand in `result.json`.
+DIGESTED = (RAW, TIMES, META)
+HEADER = "device_time_s,power_w,voltage_v,current_a,host_time_s,energy_wh\n"
 
 
-def write_meta(folder: Path, meter: Meter, extra: dict[str, Any]) -> None:
-    """Write `meter.json`: driver, provenance, accuracy, period and identity, whole or not at all.
+def csv_row(sample: Sample, host_s: float) -> str:
+    """A row of `samples.csv`; `repr` keeps every bit of a float, nothing stands for None."""
+    _, time_s, voltage, current, power, energy = sample
+    cells = (time_s, power, voltage, current, host_s, energy)
+    return ",".join("" if cell is None else repr(cell) for cell in cells) + "\n"
 
-    `extra` is added as it is (e.g. the simulator's seed).
-    """
-    meta = {
+
+def event_line(event: NamedTuple, row: int, host_s: float) -> str:
+    """A line of `events.jsonl`; `row` readings came before."""
+    head = {"event": type(event).__name__, "row": row, "host_time_s": host_s}
+    return json.dumps(head | event._asdict()) + "\n"
+
+
+def meta_of(meter: Meter, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What `meter.json` says of an opened meter; `extra` is added as it is."""
+    return {
         "schema": SCHEMA,
         "driver": meter.driver,
         "provenance": meter.provenance,
+        "reading": meter.reading,
         "period_s": meter.period_s,
+        "resolution_w": meter.resolution_w,
+        "latency_s": meter.latency_s,
+        "counter_wh": meter.counter_wh,
+        "asynchronous": meter.asynchronous,
         "accuracy": meter.accuracy.to_dict(),
         "identity": meter.identity(),
-    }
-    part = folder / (META + ".part")
+    } | (extra or {})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all; its folder is made."""
+    part = path.with_name(path.name + ".part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "w") as stream:
-            json.dump(meta | extra, stream, indent=2)
+            json.dump(content, stream, indent=2)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(part, folder / META)
+        os.replace(part, path)
     except OSError as error:
-        raise RecordingError(f"{folder}: cannot record there: {error.strerror}") from error
+        raise RecordingError(f"{path.parent}: cannot record there: {error.strerror}") from error
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
     """`meter.json` of a recording; `RecordingError` if it is none or of another version."""
-    try:
-        meta: dict[str, Any] = json.loads((folder / META).read_text())
-    except FileNotFoundError:
-        raise RecordingError(f"{folder}: no recording there ({META} is missing)") from None
-    except (OSError, ValueError) as error:
-        raise RecordingError(f"{folder / META}: not readable ({error})") from error
-    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+    meta = _read_json(folder / META, f"{folder}: no recording there ({META} is missing)")
+    if meta.get("schema") != SCHEMA:
         raise RecordingError(f"{folder / META}: not a recording of version {SCHEMA}")
     return meta
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """`result.json` of a recording; `RecordingError` if there is none."""
+    return _read_json(folder / RESULT, f"{folder}: no stored result ({RESULT} is missing)")
 
 
 def integrate_folder(
@@ -65,39 +101,68 @@ def integrate_folder(
     end_s: float | None = None,
     limits: Limits | None = None,
 ) -> WindowResult:
-    """Energy of a recording between two times of the meter's clock.
+    """Energy of a recording between two host times, from its raw bytes.
 
     Without either, of the whole recording: the same number as the live session's. With one, the
     other is the recording's first or last reading.
     """
     meta = read_meta(folder)
-    window = None
-    if begin_s is not None or end_s is not None:
-        first, last = _extent(folder)
-        window = (first if begin_s is None else begin_s, last if end_s is None else end_s)
-    integral = RunningIntegral(meta["period_s"], window)
-    events = list(_events(folder))
-    upcoming = 0
-    for row, sample in enumerate(read_samples(folder)):
-        while upcoming < len(events) and events[upcoming]["row"] <= row:
-            apply_event(integral, events[upcoming])
-            upcoming += 1
-        integral.add(*sample)
-    for entry in events[upcoming:]:
-        apply_event(integral, entry)
-    return integral.result(Accuracy(**meta["accuracy"]), meta["provenance"], limits)
+    instrument = Instrument.of(meta)
+    if begin_s is None and end_s is None:
+        whole = RunningIntegral(instrument)
+        replay(folder, meta, whole.take)
+        return whole.result(limits)
+    survey = ClockSurvey(instrument)
+    replay(folder, meta, survey.take)
+    extent = survey.extent()
+    if extent is None:
+        raise RecordingError(f"{folder}: the recording holds no reading")
+    begin = extent[0] if begin_s is None else begin_s
+    end = extent[1] if end_s is None else end_s
+    integral = WindowIntegral(instrument, (begin, end), survey.lines())
+    replay(folder, meta, integral.take)
+    return integral.result(limits)
 
 
-def read_samples(folder: Path) -> Iterator[tuple[float, float, float, float]]:
-    """Rows of `samples.csv`: device_time_s, power_w, voltage_v, current_a.
+def replay(folder: Path, meta: dict[str, Any], take: Callable[[NamedTuple, float], None]) -> None:
+    """Hand every event of a recording, decoded from its raw bytes, to `take(event, host_s)`."""
+    stream = EventStream(meta)
+    for chunk in read_raw(folder):
+        for event in stream.feed(chunk):
+            take(event, chunk.host_time_s)
+
+
+def write_result(folder: Path, result: WindowResult, limits: Limits | None) -> None:
+    """Write `result.json`: a whole recording's energy with the digests of its raw files."""
+    most = limits or Limits()
+    checked = {name: getattr(most, name) for name in ("min_coverage", "max_gap_s", "min_samples")}
+    digests = {name: digest(folder / name) for name in DIGESTED}
+    content = {"schema": SCHEMA, **result.to_dict(), "limits": checked, "sha256": digests}
+    write_json(folder / RESULT, content)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with open(path, "rb") as stream:
+            checksum = hashlib.sha256()
+            while block := stream.read(1 << 20):
+                checksum.update(block)
+            return checksum.hexdigest()
+    except OSError as error:
+        raise RecordingError(f"{path}: not readable ({error.strerror})") from error
+
+
+def read_samples(folder: Path) -> Iterator[tuple[float | None, ...]]:
+    """Rows of `samples.csv` as numbers, in the order of its header; None for an empty cell.
 
     A last row that a killed recorder left without its end is not a reading and is left out.
     """
     path = folder / SAMPLES
     try:
         with open(path) as stream:
-            if stream.readline() != HEADER.decode():
-                raise RecordingError(f"{path}: does not begin with {HEADER.decode().strip()}")
+            if stream.readline() != HEADER:
+                raise RecordingError(f"{path}: does not begin with {HEADER.strip()}")
             for number, line in enumerate(stream, 2):
                 if line.endswith("\n"):
                     yield _row(path, number, line)
@@ -106,43 +171,34 @@ def read_samples(folder: Path) -> Iterator[tuple[float, float, float, float]]:
 
 
 def rederive(folder: Path) -> bytes:
-    """`samples.csv` as decoding `raw.log` from its beginning gives it, byte for byte."""
-    meta = read_meta(folder)
-    decoder = find_driver(meta["driver"]).decoder(meta["identity"])
-    rows = [HEADER.decode()]
-    try:
-        with open(folder / RAW, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                events = decoder.feed(chunk)
-                rows.extend(csv_row(event) for event in events if isinstance(event, Sample))
-    except OSError as error:
-        raise RecordingError(f"{folder / RAW}: not readable ({error.strerror})") from error
+    """`samples.csv` as decoding the raw bytes from their beginning gives it, byte for byte."""
+    rows = [HEADER]
+
+    def take(event: NamedTuple, host_s: float) -> None:
+        if isinstance(event, Sample):
+            rows.append(csv_row(event, host_s))
+
+    replay(folder, read_meta(folder), take)
     return "".join(rows).encode()
 
 
-def _row(path: Path, number: int, line: str) -> tuple[float, float, float, float]:
+def _row(path: Path, number: int, line: str) -> tuple[float | None, ...]:
     try:
-        time_s, power, voltage, current = map(float, line.split(","))
+        row = tuple(float(cell) if cell else None for cell in line.rstrip("\n").split(","))
     except ValueError:
-        raise RecordingError(f"{path}: line {number} is not four numbers") from None
-    return time_s, power, voltage, current
+        raise RecordingError(f"{path}: line {number} is not a row of numbers") from None
+    if len(row) != HEADER.count(",") + 1:
+        raise RecordingError(f"{path}: line {number} has {len(row)} cells")
+    return row
 
 
-def _events(folder: Path) -> Iterator[dict[str, Any]]:
-    path = folder / EVENTS
+def _read_json(path: Path, missing: str) -> dict[str, Any]:
     try:
-        for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
-            if line.endswith("\n"):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    raise RecordingError(f"{path}: line {number} is not JSON") from None
-    except OSError as error:
-        raise RecordingError(f"{path}: not readable ({error.strerror})") from error
-
-
-def _extent(folder: Path) -> tuple[float, float]:
-    times = [row[0] for row in read_samples(folder)]
-    if not times:
-        raise RecordingError(f"{folder}: the recording holds no reading")
-    return times[0], times[-1]
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RecordingError(missing) from None
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: not readable ({error})") from error
+    if not isinstance(content, dict):
+        raise RecordingError(f"{path}: not a JSON object")
+    return content

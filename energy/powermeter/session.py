@@ -9,43 +9,58 @@ with open_session("simulated", folder=Path("run/energy")) as meter:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from powermeter.drivers import find_driver
+from powermeter.clock import host_time_s
 from powermeter.drivers.ina226_serial import BAUD, Ina226Serial
 from powermeter.errors import MeterError, RecordingError
 from powermeter.integrate import Limits, WindowResult
-from powermeter.meter import Meter
+from powermeter.process import RecorderProcess
 from powermeter.recorder import Recorder
-from powermeter.recording import read_meta, write_meta
-from powermeter.simulators.ina226 import LockstepIna226
-from powermeter.simulators.ina226_device import Ina226Device, Segment
+from powermeter.recording import (
+    META,
+    RESULT,
+    integrate_folder,
+    meta_of,
+    read_meta,
+    write_json,
+    write_result,
+)
 from powermeter.transport import SerialTransport
 
-POSITION_SCHEMA = 1
+if TYPE_CHECKING:
+    from powermeter.simulators.device import Segment
+    from powermeter.simulators.pty import LockstepPty
+
+POSITION_SCHEMA = 2
 SIMULATED = "simulated"
 _PATIENCE_S = 30.0
-_FIRST_READING_S = 20.0  # the slowest setting of the chip takes 17 s a reading
-_STALE_S = 2.0
+_PART_S = 1.0  # of simulated time: a reading's host stamp is at most that late
+
+
+class _Recorder(Protocol):
+    def check(self) -> None: ...
+    def result(self, limits: Limits | None = None) -> WindowResult: ...
+    def result_now(self, limits: Limits | None = None) -> WindowResult: ...
+    def position(self) -> dict[str, Any]: ...
+    def finish(self, limits: Limits | None = None) -> WindowResult: ...
+    def stop(self) -> None: ...
 
 
 class MeterSession:
     """A recorded run on a real meter; time passes by itself. Use `open_session`."""
 
-    def __init__(self, meter: Meter, recorder: Recorder, name: str, limits: Limits | None) -> None:
-        self._meter, self._recorder = meter, recorder
+    def __init__(
+        self, recorder: _Recorder, folder: Path, provenance: str, name: str, limits: Limits | None
+    ) -> None:
+        self._recorder, self._folder = recorder, folder
         self._name, self._limits = name, limits
-        self._closing = ExitStack()
-
-    @property
-    def provenance(self) -> str:
-        """Where this session's joules come from."""
-        return self._meter.provenance
+        #: Where this session's joules come from.
+        self.provenance = provenance
+        self._open = True
 
     def advance(self, segments: Iterable[Segment]) -> None:
         """Nothing to do here: a real meter sees the board itself. Raises what ended it, if so."""
@@ -56,11 +71,18 @@ class MeterSession:
 
         Not valid while the meter has been silent: an old value is no reading.
         """
-        result = self._recorder.result(self.provenance, self._limits)
-        silence = self._recorder.silence_s()
-        if result.valid and silence > _STALE_S + 2 * self._meter.period_s:
-            return replace(result, valid=False, reason=f"no reading for {silence:.1f} s")
-        return result
+        return self._recorder.result_now(self._limits)
+
+    def host_time_s(self) -> float:
+        """The time in which windows are given."""
+        return host_time_s()
+
+    def window(self, begin_s: float, end_s: float) -> WindowResult:
+        """Energy between two times of `host_time_s()`; decodes the recording from its start.
+
+        The reading that ends the window comes after it: ask a period and a latency later.
+        """
+        return integrate_folder(self._folder, begin_s, end_s, self._limits)
 
     def position(self) -> dict[str, Any]:
         """JSON-able, for a checkpoint: `open_session(..., resume=position)` continues from here."""
@@ -68,8 +90,18 @@ class MeterSession:
         return head | self._recorder.position()
 
     def close(self) -> None:
-        """Stop recording and release the port."""
-        self._closing.close()
+        """Stop recording, release the port, write `result.json`. Harmless when repeated."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            result = self._recorder.finish(self._limits)
+        finally:
+            self._stop()
+        write_result(self._folder, result, self._limits)
+
+    def _stop(self) -> None:
+        self._recorder.stop()
 
     def __enter__(self) -> MeterSession:
         return self
@@ -83,27 +115,42 @@ class SimulatedSession(MeterSession):
 
     def __init__(
         self,
-        meter: Ina226Serial,
         recorder: Recorder,
-        simulator: LockstepIna226,
+        folder: Path,
         limits: Limits | None,
+        simulator: LockstepPty,
+        discarded: int,
     ) -> None:
-        super().__init__(meter, recorder, SIMULATED, limits)
-        self._simulator = simulator
-        self._discarded = meter.discarded
+        super().__init__(recorder, folder, SIMULATED, SIMULATED, limits)
+        self._simulated, self._simulator, self._discarded = recorder, simulator, discarded
 
     def advance(self, segments: Iterable[Segment]) -> None:
         """Let (seconds, watts) pass on the board; return when every due reading is on record."""
-        self._simulator.advance(segments, self._recorder.check)
-        self._recorder.wait_for_bytes(self._simulator.sent - self._discarded, _PATIENCE_S)
+        from powermeter.simulators.device import split_segments
+
+        for part in split_segments(segments, _PART_S):
+            self._simulator.advance(part, self._recorder.check)
+            self.settle()
+
+    def settle(self) -> None:
+        """Return when all that the simulator sent is on record."""
+        self._simulated.wait_for_bytes(self._simulator.sent - self._discarded, _PATIENCE_S)
 
     def energy(self) -> WindowResult:
         """From the start of the run to its last reading; the same segments give the same bits."""
-        return self._recorder.result(self.provenance, self._limits)
+        return self._recorder.result(self._limits)
+
+    def host_time_s(self) -> float:
+        """Simulated seconds since the start of the run."""
+        return self._simulated.clock()
 
     def position(self) -> dict[str, Any]:
         """See `MeterSession.position`; holds the simulator's state as well."""
         return super().position() | {"simulator": self._simulator.device.state()}
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._simulator.close()
 
 
 def open_session(
@@ -114,24 +161,27 @@ def open_session(
     idle_w: float = 2.6,
     bus_v: float = 12.0,
     resume: dict[str, Any] | None = None,
-    settings: dict[str, int] | None = None,
+    settings: dict[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> MeterSession:
     """Open a meter and record it into `folder`.
 
-    `spec` is `simulated` or `DRIVER:PORT`, e.g. `ina226-serial:/dev/ttyUSB0`. `settings` may name
-    `averages`, `vct_us`, `ict_us`. `seed` draws the simulated instrument's errors, `bus_v` is its
-    supply, and `idle_w` the board's power up to the first `advance()`. `resume` is a `position()`:
-    the recording is cut back to it and goes on. Without it a recording that is in `folder` is
-    replaced. Raises `MeterError`.
+    `spec` is `simulated` or `DRIVER:PORT`, e.g. `ina226-serial:/dev/ttyUSB0`. `settings` are the
+    driver's own, e.g. `averages` or `range_a`. `seed` draws the simulated instrument's errors,
+    `bus_v` is its supply, and `idle_w` the board's power up to the first `advance()`. `resume` is a
+    `position()`: the recording is cut back to it and goes on. Without it a recording that is in
+    `folder` is replaced. Raises `MeterError`.
     """
     _check_position(resume, spec)
+    with suppress(NotADirectoryError):  # which those say who write there
+        (folder / RESULT).unlink(missing_ok=True)
     if spec == SIMULATED:
         return _open_simulated(folder, seed, idle_w, bus_v, resume, settings or {}, limits)
     driver, colon, port = spec.partition(":")
     if not (colon and port):
         raise MeterError(f"a meter is {SIMULATED!r} or DRIVER:PORT, got {spec!r}")
-    return _open_real(driver, port, folder, resume, settings, limits)
+    process = RecorderProcess(driver, port, folder, settings, resume)
+    return MeterSession(process, folder, process.meta["provenance"], spec, limits)
 
 
 def _open_simulated(
@@ -140,60 +190,38 @@ def _open_simulated(
     idle_w: float,
     bus_v: float,
     resume: dict[str, Any] | None,
-    settings: dict[str, int],
+    settings: dict[str, Any],
     limits: Limits | None,
 ) -> MeterSession:
+    from powermeter.simulators.ina226_device import Ina226Device
+    from powermeter.simulators.pty import LockstepPty
+
     with ExitStack() as undo:
         device = Ina226Device(seed, bus_v=bus_v, **settings)
         if resume is not None:
             device.restore(resume["simulator"])
-        simulator = LockstepIna226(device)
+        simulator = LockstepPty(device)
         undo.callback(simulator.close)
         meter = Ina226Serial(SerialTransport(simulator.path, BAUD), provenance=SIMULATED)
         undo.callback(meter.close)
         if resume is None:
             meter.open()
-            write_meta(folder, meter, {"seed": seed, "bus_v": bus_v, "idle_w": idle_w})
+            known = {"seed": seed, "bus_v": bus_v, "idle_w": idle_w}
+            # Simulated time stands still while bytes are on their way.
+            meta = meta_of(meter, known) | {"latency_s": 0.0}
+            write_json(folder / META, meta)
         else:
             # The restored device is in the midst of its stream: no handshake, no byte too many.
-            meter.restore(resume["decoder"])
-        recorder = Recorder(meter, folder, resume=resume)
+            meta = read_meta(folder)
+        recorder = Recorder(meter, meta, folder, resume=resume, clock=lambda: device.now_s)
         undo.callback(recorder.stop)
         recorder.start()
-        session = SimulatedSession(meter, recorder, simulator, limits)
+        session = SimulatedSession(recorder, folder, limits, simulator, meter.discarded)
+        session.settle()
         if resume is None:
             # One idle conversion: its reading marks the start of the run on the meter's clock.
             session.advance([(device.period_s, idle_w)])
-        session._closing = undo.pop_all()
-        return session
-
-
-def _open_real(
-    driver: str,
-    port: str,
-    folder: Path,
-    resume: dict[str, Any] | None,
-    settings: dict[str, int] | None,
-    limits: Limits | None,
-) -> MeterSession:
-    with ExitStack() as undo:
-        meter = find_driver(driver).open_port(port, settings=settings)
-        undo.callback(meter.close)
-        meter.open()
-        if resume is None:
-            write_meta(folder, meter, {"port": port})
-        else:
-            if read_meta(folder)["provenance"] != meter.provenance:
-                raise RecordingError(f"{folder}: holds joules of another provenance")
-            meter.restore(resume["decoder"])
-        recorder = Recorder(meter, folder, resume=resume, wall_clock=time.time)
-        undo.callback(recorder.stop)
-        if resume is not None:
-            recorder.mark_pause()
-        recorder.start()
-        recorder.wait_for_sample(_FIRST_READING_S)
-        session = MeterSession(meter, recorder, f"{driver}:{port}", limits)
-        session._closing = undo.pop_all()
+        undo.pop_all()
         return session
 
 

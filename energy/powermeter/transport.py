@@ -19,13 +19,19 @@ from powermeter.errors import (
 
 
 class SerialTransport:
-    """An exclusively locked 8N1 port; `read` returns whatever has arrived."""
+    """An exclusively locked port; `read` returns whatever has arrived."""
 
-    def __init__(self, port: str, baud: int) -> None:
-        """Open `port`; raises `NoPortError`, `PortPermissionError`, `PortBusyError`."""
+    def __init__(self, port: str, baud: int, frame: str = "8N1") -> None:
+        """Open `port`; raises `NoPortError`, `PortPermissionError`, `PortBusyError`.
+
+        `frame` is data bits, parity (N, E, O) and stop bits, e.g. `8N2`.
+        """
         self.name = port
+        line = {"bytesize": int(frame[0]), "parity": frame[1], "stopbits": int(frame[2])}
         try:
-            self._serial = serial.Serial(port, baud, timeout=0, write_timeout=5, exclusive=True)
+            self._serial = serial.Serial(
+                port, baud, timeout=0, write_timeout=5, exclusive=True, **line
+            )
         except (serial.SerialException, OSError, ValueError) as error:
             raise _open_error(port, error) from error
 
@@ -50,6 +56,11 @@ class SerialTransport:
         """Release the port."""
         with suppress(OSError):  # an unplugged port may fail to close, and is closed all the same
             self._serial.close()
+
+
+def bits_per_byte(frame: str) -> int:
+    """Bits that one byte takes on a line of `frame`, e.g. 10 for `8N1` and 11 for `8N2`."""
+    return 1 + int(frame[0]) + (frame[1] != "N") + int(frame[2])
 
 
 def is_pseudo_terminal(port: str) -> bool:

@@ -2,11 +2,13 @@
 """The driver's conversation with the instrument, in exact bytes, over a scripted transport."""
 
 import errno
+import json
 import os
 
 import pytest
 import serial
 
+from powermeter.accuracy import EnergySums, PowerAccuracy, accuracy_from
 from powermeter.drivers import ina226_chip as chip
 from powermeter.drivers.ina226_serial import Ina226Serial
 from powermeter.errors import (
@@ -17,9 +19,11 @@ from powermeter.errors import (
     PortBusyError,
     PortClosedError,
     PortPermissionError,
+    RecordingError,
     RefusedError,
     WrongInstrumentError,
 )
+from powermeter.events import Sample
 from powermeter.transport import SerialTransport, is_pseudo_terminal
 
 HELLO = b"!HELLO,EdgePowerMeter,2.0.0,2\n"
@@ -107,8 +111,8 @@ def test_stream_starts_with_the_answers_and_without_what_was_waiting():
     transport.waiting.append(b"D,6,9800,9600,800\n")
     begin = meter.receive(0)
     assert begin == CFG + b"!OK MODE\nT,2000000,1790000000,S\n!OK SET\n"
-    meter.decode(begin)
-    (sample,) = meter.decode(meter.receive(0))
+    meter.decode(begin, 1.0)
+    (sample,) = meter.decode(meter.receive(0), 1.0)
     assert (sample.seq, sample.power_w) == (6, pytest.approx(12.0 * 0.2))
 
 
@@ -154,11 +158,27 @@ def test_accuracy_of_the_data_sheet():
     assert accuracy.current_lsb_a * 12 == pytest.approx(0.003)
     terms = [0.001 * 2.6, 0.001 * 2.6, 0.012, 0.0075 * amperes]
     expected = sum(t * t for t in terms) / 3 + (0.003**2 + (1.25e-3 * amperes) ** 2) / 12
-    assert accuracy.power_uncertainty_w(12.0, amperes) == pytest.approx(expected**0.5)
-    # A steady power for ten seconds: ten times as many joules of uncertainty, and the clock's.
-    energy = accuracy.energy_uncertainty_j(26.0, 120.0, 10 * amperes, clock=0.0)
+    sample = Sample(1, 0.0, 12.0, amperes, 2.6)
+    assert accuracy.power_uncertainty_w(sample) == pytest.approx(expected**0.5)
+    # A steady power for ten seconds: ten times as many joules of uncertainty.
+    energy = accuracy.energy_uncertainty_j(EnergySums(26.0, 10.0, 120.0, 10 * amperes))
     assert energy == pytest.approx(10 * expected**0.5)
-    assert accuracy.energy_uncertainty_j(26.0, 120.0, 10 * amperes) > energy
+    assert accuracy_from(json.loads(json.dumps(accuracy.to_dict()))) == accuracy
+
+
+def test_accuracy_of_a_power_meter():
+    # ±(1.5 % + 3 counts of 0.1 W) of 100 W, and half a count of rounding.
+    accuracy = PowerAccuracy(reading=0.015, counts_w=0.3, lsb_w=0.1)
+    expected = (1.5**2 + 0.3**2) / 3 + 0.1**2 / 12
+    assert accuracy.power_uncertainty_w(Sample(1, 0.0, None, None, 100.0)) ** 2 == pytest.approx(
+        expected
+    )
+    assert accuracy.power_uncertainty_w(Sample(1, 0.0, None, None, -100.0)) ** 2 == pytest.approx(
+        expected
+    )
+    assert accuracy_from(accuracy.to_dict()) == accuracy
+    with pytest.raises(RecordingError, match="kind 'magic'"):
+        accuracy_from({"kind": "magic"})
 
 
 def test_periods_of_the_chip():

@@ -8,20 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from powermeter.clock import ClockLine
 from powermeter.drivers import ina226_chip as chip
 from powermeter.drivers.ina226_lines import Config, LineDecoder
 from powermeter.errors import SimulatorError
 from powermeter.events import ClockAnchor, Gap, Malformed, Sample
-from powermeter.integrate import Limits, RunningIntegral
-from powermeter.simulators.ina226 import split_segments
+from powermeter.integrate import Instrument, Limits, RunningIntegral, WindowIntegral
+from powermeter.simulators.device import split_segments
 from powermeter.simulators.ina226_device import Ina226Device
 
+INSTRUMENT = Instrument(0.0088, chip.accuracy(0.01), "simulated")
+DEVICE_TIME = ClockLine(0.0, 0.0, 1.0, 0.0, 0.0)
 segments = st.lists(st.tuples(st.floats(0.0, 0.2), st.floats(0.5, 20.0)), min_size=1, max_size=30)
+
+
+def ask(device, line: bytes) -> bytes:
+    return device.command(line + b"\n")
 
 
 def streaming(seed=0, **options) -> Ina226Device:
     device = Ina226Device(seed, **options)
-    assert device.command(b"MODE RAW").startswith(b"!OK MODE\nT,")
+    assert ask(device, b"MODE RAW").startswith(b"!OK MODE\nT,")
     return device
 
 
@@ -33,17 +40,17 @@ def analytic_joules(trace, begin, end):
 
 def test_replies_of_the_protocol():
     device = Ina226Device()
-    assert device.command(b"HELLO") == b"!HELLO,EdgePowerMeter,2.0.0,2\n"
-    assert device.command(b"get") == (
+    assert ask(device, b"HELLO") == b"!HELLO,EdgePowerMeter,2.0.0,2\n"
+    assert ask(device, b"get") == (
         b"!CFG,avg=4,vct=1100,ict=1100,shunt=0.01,oled=1,stream=1,mode=CSV,sqw=1,period_us=8800\n"
     )
-    assert device.command(b"SET AVG 16") == b"!OK SET\n"
-    (config,) = LineDecoder().feed(device.command(b"GET"))
+    assert ask(device, b"SET AVG 16") == b"!OK SET\n"
+    (config,) = LineDecoder().feed(ask(device, b"GET"))
     assert isinstance(config, Config)
     assert (config.averages, config.period_us) == (16, 35200)
-    assert device.command(b"SAVE") == b"!OK SAVE\n"
-    assert device.command(b"MODE CSV").startswith(b"!OK MODE\nTimestamp,")
-    assert device.command(b"") == b""
+    assert ask(device, b"SAVE") == b"!OK SAVE\n"
+    assert ask(device, b"MODE CSV").startswith(b"!OK MODE\nTimestamp,")
+    assert ask(device, b"") == b""
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_replies_of_the_protocol():
 def test_refusals_of_the_protocol(command, reply):
     device = Ina226Device()
     before = device.state()
-    assert device.command(command) == reply
+    assert ask(device, command) == reply
     assert device.state() == before
 
 
@@ -86,31 +93,29 @@ def test_energy_of_any_window_is_within_the_stated_uncertainty(trace, seed, a, b
     if end - begin < 0.01:
         return
     window = (device.device_time_s(begin), device.device_time_s(end))
-    integral = RunningIntegral(0.0088, window)
+    integral = WindowIntegral(INSTRUMENT, window, [DEVICE_TIME])
     for event in LineDecoder().feed(stream):
         assert not isinstance(event, Gap | Malformed)
-        if isinstance(event, Sample):
-            integral.add(event.device_time_s, event.power_w, event.voltage_v, event.current_a)
-    result = integral.result(chip.accuracy(0.01), "simulated", Limits(min_samples=1))
+        integral.take(event, 0.0)
+    result = integral.result(Limits(min_samples=1))
     assert result.valid, result.reason
     error = result.joules.value - analytic_joules(trace, begin, end)
     # Time stamps are cut to microseconds.
     slack = 2e-6 * 20.0
-    assert abs(error) <= 3 * result.joules.uncertainty + slack
+    assert abs(error) <= 1.5 * result.joules.uncertainty + slack  # three standard uncertainties
 
 
 def test_stated_uncertainty_is_neither_too_small_nor_too_large():
     ratios = []
     for seed in range(150):
         device = streaming(seed)
-        integral = RunningIntegral(0.0088)
+        integral = RunningIntegral(INSTRUMENT)
         stream = device.advance([(device.period_s, 2.6)]) + device.advance([(1.0, 2.9), (1.0, 2.6)])
         for event in LineDecoder().feed(stream):
-            if isinstance(event, Sample):
-                integral.add(event.device_time_s, event.power_w, event.voltage_v, event.current_a)
-        result = integral.result(chip.accuracy(0.01), "simulated")
+            integral.take(event, getattr(event, "device_time_s", 0.0))
+        result = integral.result()
         true = analytic_joules([(1.0, 2.9), (1.0, 2.6)], 0.0, result.samples * device.period_s)
-        ratios.append((result.joules.value - true) / result.joules.uncertainty)
+        ratios.append((result.joules.value - true) / (result.joules.uncertainty / 2))
     # Root mean square of 150 draws of unit variance: 1 within about 6 %.
     assert 0.8 < np.sqrt(np.mean(np.square(ratios))) < 1.2
     assert abs(np.mean(ratios)) < 0.3
@@ -172,13 +177,13 @@ def test_impossible_segments_are_refused(bad):
 
 def test_lost_lines_and_a_paused_stream_leave_gaps_in_the_sequence():
     device, decoder = streaming(), LineDecoder()
-    decoder.feed(device.command(b"GET") + device.advance([(0.1, 3.0)]))
+    decoder.feed(ask(device, b"GET") + device.advance([(0.1, 3.0)]))
     device.drop_next(3)
     gaps = [e for e in decoder.feed(device.advance([(0.1, 3.0)])) if isinstance(e, Gap)]
     assert [(gap.kind, gap.lost) for gap in gaps] == [("sequence", 3)]
-    device.command(b"SET STREAM 0")
+    ask(device, b"SET STREAM 0")
     assert device.advance([(0.1, 3.0)]) == b""
-    device.command(b"SET STREAM 1")
+    ask(device, b"SET STREAM 1")
     gaps = [e for e in decoder.feed(device.advance([(0.1, 3.0)])) if isinstance(e, Gap)]
     assert gaps[0].kind == "sequence"
     assert gaps[0].lost in (10, 11, 12)

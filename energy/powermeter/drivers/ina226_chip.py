@@ -7,7 +7,7 @@ brackets). Temperature drift (gain 50 ppm/°C, shunt offset 0.1 uV/°C) is left 
 
 from __future__ import annotations
 
-from powermeter.accuracy import Accuracy
+from powermeter.accuracy import VoltageCurrentAccuracy
 from powermeter.errors import MeterError
 
 BUS_LSB_V = 1.25e-3  # "1 LSB step size, bus voltage"
@@ -30,6 +30,7 @@ DEFAULT_SHUNT_OHM = 0.01  # ZedBoard J21, and the meter's own
 SHUNT_TOLERANCE = 0.01  # the common 1 % class of current-sense resistors; calibrate to do better
 CRYSTAL_LIMIT = 50e-6  # the meter's microsecond clock: an ordinary 40 MHz crystal
 RTC_LIMIT = 2e-6  # DS3231 data sheet: ±2 ppm from 0 to 40 °C
+LATENCY_LIMIT_S = 0.02  # a line's 3 ms and the 16 ms for which USB serial chips hold bytes back
 
 
 def period_s(averages: int, vct_us: int, ict_us: int) -> float:
@@ -46,15 +47,15 @@ def period_s(averages: int, vct_us: int, ict_us: int) -> float:
     return averages * (vct_us + ict_us) * 1e-6
 
 
-def accuracy(shunt_ohm: float, shunt_tolerance: float = SHUNT_TOLERANCE) -> Accuracy:
+def accuracy(shunt_ohm: float, shunt_tolerance: float = SHUNT_TOLERANCE) -> VoltageCurrentAccuracy:
     """The chip's limits behind a shunt of `shunt_ohm`, known to `shunt_tolerance` (a fraction).
 
     At 10 mOhm and 12 V one count is 3 mW and the offset limit 12 mW (0.46 % of an idle ZedBoard).
     """
     # The resistor and the chip's gain are independent rectangles: their joint limit in the sense
-    # of Accuracy (standard uncertainty times sqrt(3)) is the root of the sum of squares.
+    # of accuracy.py (standard uncertainty times sqrt(3)) is the root of the sum of squares.
     current_gain = (SHUNT_GAIN_LIMIT**2 + shunt_tolerance**2) ** 0.5
-    return Accuracy(
+    return VoltageCurrentAccuracy(
         voltage_gain=BUS_GAIN_LIMIT,
         voltage_offset_v=BUS_OFFSET_LIMIT_V,
         voltage_lsb_v=BUS_LSB_V,

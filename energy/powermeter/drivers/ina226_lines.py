@@ -64,6 +64,7 @@ _IGNORED = re.compile(
     rb"#.*|\[[A-Z]+\].*|===.*|Timestamp,.*|\d{4}-\d\d-\d\d [\d:.]+,.*|", re.DOTALL
 )
 _PUBLIC_STATE = ("shunt_ohm", "period_us", "malformed", "ignored", "samples", "lost")
+_TIME_STEP_BACK = 0.5  # periods; below, the clock was set back
 _TIME_GAP = 1.5  # periods; the chip's clock is within ±10 %, so 1 is never 1.5 and 2 always is
 
 
@@ -93,8 +94,11 @@ class LineDecoder:
         self.samples = 0
         self.lost = 0
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Decode `data`, the next bytes of the stream (any number, cut anywhere)."""
+    def feed(self, data: bytes, host_time_s: float = 0.0) -> list[Event]:
+        """Decode `data`, the next bytes of the stream (any number, cut anywhere).
+
+        The meter stamps its readings itself, so `host_time_s` has no part in it.
+        """
         *lines, rest = (self._pending + data).split(b"\n")
         self._pending = rest[: MAX_LINE + 1]
         self._pending_length = len(rest) if lines else self._pending_length + len(data)
@@ -181,6 +185,8 @@ class LineDecoder:
             missed = max(1, round(elapsed / self.period_us) - 1)
             self.lost += missed
             events.append(Gap("time", time_s, missed))
+        elif self.period_us and elapsed < _TIME_STEP_BACK * self.period_us:
+            events.append(Gap("time", time_s, 0))
 
     def _wrapped(self, elapsed_us: int) -> bool:
         """Whether the clock went back as a 32-bit counter does, and not as after a restart."""

@@ -11,81 +11,92 @@ for ict/(vct + ict) of the time only. See `ina226_chip` for accuracy and sources
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from powermeter.accuracy import Accuracy
+from powermeter.clock import host_time_s
+from powermeter.driver import serial_driver
 from powermeter.drivers import ina226_chip as chip
 from powermeter.drivers.ina226_lines import Config, Err, Event, Hello, LineDecoder, Ok
 from powermeter.errors import (
+    MeterError,
     NoAnswerError,
     NoPacketError,
-    PortClosedError,
     RefusedError,
     WrongInstrumentError,
 )
-from powermeter.events import Sample
-from powermeter.meter import Transport
+from powermeter.meter import AVERAGE, MeterBase, Transport
 
-__all__ = ["BAUD", "Ina226Serial", "LineDecoder"]
+if TYPE_CHECKING:
+    from powermeter.simulators.device import Device
+
+__all__ = ["BAUD", "DRIVER", "Ina226Serial", "LineDecoder"]
 
 BAUD = 115200
+_WORDS = {"averages": "AVG", "vct_us": "VCT", "ict_us": "ICT"}
 _NAME, _PROTOCOL = "EdgePowerMeter", 2
 _POLL_S = 0.05
 
 
-class Ina226Serial:
-    """The meter behind an injected transport: `open()`, then `samples()` or `receive()`/`decode()`.
+class Ina226Serial(MeterBase):
+    """The meter behind an injected transport.
 
     `settings` may hold `averages`, `vct_us` and `ict_us`; what is not named stays as the meter has
-    it. `shunt_ohm` overrides the meter's own value; `shunt_tolerance` says how well it is known.
+    it. `shunt_ohm` (in `settings` or by itself) overrides the meter's own value; `shunt_tolerance`
+    says how well it is known.
     """
 
     driver = "ina226-serial"
+    reading = AVERAGE
+    latency_s = chip.LATENCY_LIMIT_S
 
     def __init__(
         self,
         transport: Transport,
         *,
         provenance: str = "metered",
-        settings: dict[str, int] | None = None,
+        settings: dict[str, Any] | None = None,
         shunt_ohm: float | None = None,
         shunt_tolerance: float = chip.SHUNT_TOLERANCE,
         answer_s: float = 3.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = host_time_s,
     ) -> None:
-        self.provenance = provenance
-        self._transport = transport
-        self._settings = settings or {}
-        self._shunt_tolerance = shunt_tolerance
+        self._settings = dict(settings or {})
+        self._shunt_override = self._settings.pop("shunt_ohm", shunt_ohm)
+        self._shunt_tolerance = self._settings.pop("shunt_tolerance", shunt_tolerance)
+        if unknown := set(self._settings) - set(_WORDS):
+            raise MeterError(f"ina226-serial has no setting {', '.join(sorted(unknown))}")
+        super().__init__(
+            transport, LineDecoder(self._shunt_override), provenance=provenance, clock=clock
+        )
         self._answer_s = answer_s
-        self._clock = clock
-        self._shunt_override = shunt_ohm
-        self._decoder = LineDecoder(shunt_ohm)
         # The answers of open() are read by a decoder of their own, and once more by whoever reads
         # the stream: so a recording starts with them and needs nothing else to be understood.
-        self._listener = LineDecoder(shunt_ohm)
-        self._backlog = b""
+        self._listener = LineDecoder(self._shunt_override)
         #: bytes from before the pause, which nobody gets to see
         self.discarded = 0
-        self._closed = False
         self.hello: Hello | None = None
         self.config: Config | None = None
 
     @property
     def accuracy(self) -> Accuracy:
         """Limits of the readings with the shunt in use."""
-        return chip.accuracy(self._informed().shunt_ohm, self._shunt_tolerance)
+        return chip.accuracy(self._listener.shunt_ohm, self._shunt_tolerance)
 
     @property
     def period_s(self) -> float:
         """Nominal seconds between two readings."""
-        micros = self._informed().period_us
+        micros = self._listener.period_us
         if micros is not None:
             return micros * 1e-6
         conversion = chip.DEFAULT_CONVERSION_US
         return chip.period_s(chip.DEFAULT_AVERAGES, conversion, conversion)
+
+    @property
+    def resolution_w(self) -> float:
+        """One count of the shunt voltage, at 12 V."""
+        return 12.0 * chip.SHUNT_LSB_V / self._listener.shunt_ohm
 
     def open(self) -> None:
         """HELLO, pause, settings, GET, MODE RAW, go on; every answer is awaited.
@@ -104,67 +115,23 @@ class Ina226Serial:
             )
         self._ask("SET STREAM 0", Ok)
         self.discarded, self._backlog = len(self._backlog), b""
-        for key, word in (("averages", "AVG"), ("vct_us", "VCT"), ("ict_us", "ICT")):
+        for key, word in _WORDS.items():
             if key in self._settings:
                 self._ask(f"SET {word} {self._settings[key]}", Ok)
         self.config = self._ask("GET", Config)
         self._ask("MODE RAW", Ok)
         self._ask("SET STREAM 1", Ok)
 
-    def receive(self, timeout_s: float) -> bytes:
-        """The next bytes, those that came during `open()` first; `PortClosedError`."""
-        raw, self._backlog = self._backlog, b""
-        return raw or self._read(timeout_s)
-
-    def decode(self, raw: bytes) -> list[Event]:
-        """Events of the lines that `raw` completes."""
-        return self._decoder.feed(raw)
-
-    def samples(self) -> Iterator[Sample]:
-        """Readings as they come; `NoPacketError` after 5 s, or three periods, without any."""
-        silence_s = max(5.0, 3 * self.period_s)
-        heard = self._clock()
-        while True:
-            for event in self.decode(self.receive(_POLL_S)):
-                if isinstance(event, Sample):
-                    heard = self._clock()
-                    yield event
-            if self._clock() - heard > silence_s:
-                raise NoPacketError(f"{self._transport.name}: no reading for {silence_s:g} s")
-
     def identity(self) -> dict[str, Any]:
-        """Firmware and settings as the meter told them."""
+        """Firmware and settings as the meter told them (before its mode was set)."""
+        config = self.config._asdict() if self.config else {}
+        config.pop("mode", None)
         return {
             "hello": self.hello._asdict() if self.hello else None,
-            "config": self.config._asdict() if self.config else None,
+            "config": config or None,
             "shunt_override": self._shunt_override,
             "shunt_tolerance": self._shunt_tolerance,
         }
-
-    def pending(self) -> int:
-        """Bytes of a line that is not complete yet."""
-        return self._decoder.pending
-
-    def state(self) -> dict[str, Any]:
-        """The decoder's state; see `LineDecoder.state`."""
-        return self._decoder.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state()` was taken, without a new handshake; see `LineDecoder.restore`."""
-        self._decoder.restore(state)
-
-    def close(self) -> None:
-        """Release the port. The meter keeps streaming: it has no other state to leave."""
-        self._closed = True
-        self._transport.close()
-
-    def _informed(self) -> LineDecoder:
-        return self._listener if self._decoder.period_us is None else self._decoder
-
-    def _read(self, timeout_s: float) -> bytes:
-        if self._closed:
-            raise PortClosedError(f"{self._transport.name}: closed")
-        return self._transport.read(timeout_s)
 
     def _ask(self, command: str, answer: type[Any], again_s: float = math.inf) -> Any:
         """Send one command and return its reply; all bytes are kept for `receive()`."""
@@ -195,3 +162,30 @@ class Ina226Serial:
             raise RefusedError(f"{self._transport.name}: refused {word}: {event.reason}")
         # A late reply to an earlier command names that command.
         return isinstance(event, answer) and getattr(event, "command", word) == word
+
+
+def probe(transport: Transport) -> str | None:
+    """Ask HELLO; the meter's name and firmware, or None."""
+    meter = Ina226Serial(transport, answer_s=1.5)
+    try:
+        hello: Hello = meter._ask("HELLO", Hello, again_s=0.7)
+    except (NoAnswerError, NoPacketError, RefusedError):
+        return None
+    return f"{hello.name} firmware {hello.firmware}, protocol {hello.protocol}"
+
+
+def _simulator(seed: int = 0, **settings: Any) -> Device:
+    from powermeter.simulators.ina226_device import Ina226Device
+
+    return Ina226Device(seed, **settings)
+
+
+DRIVER = serial_driver(
+    "ina226-serial",
+    "INA226 with EdgePowerMeter firmware 2, serial line 115200 8N1",
+    baud=BAUD,
+    meter=Ina226Serial,
+    decoder=lambda identity: LineDecoder(identity["shunt_override"]),
+    probe=probe,
+    simulator=_simulator,
+)

@@ -22,15 +22,14 @@ import numpy as np
 from powermeter.drivers import ina226_chip as chip
 from powermeter.drivers.ina226_lines import SEQ_MODULUS
 from powermeter.errors import MeterError, SimulatorError
-
-#: (duration in seconds, power in watts)
-Segment = tuple[float, float]
+from powermeter.simulators.device import CLOCK_JUMP, REBOOT, SKIP, Segment
 
 FIRMWARE = "2.0.0"
 CSV_HEADER = b"Timestamp,Voltage[V],Current[A],Power[W]\n"
 BANNER = f"# EdgePowerMeter v{FIRMWARE} ready (protocol 2)\n".encode()
 _LONGEST_COMMAND = 95
 _RTC_START = 1_700_000_000
+_JUMP_US = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,18 @@ class _State:
     oled: int = 1
     stream: int = 1
     drop: int = 0
+    shift_us: int = 0  # of the microsecond clock, by a jump or a reboot
 
 
 class Ina226Device:
-    """`command()` answers a line, `advance()` lets time pass; both return the bytes to send.
+    """`command()` answers lines, `advance()` lets time pass; both return the bytes to send.
 
-    `bus_v` is the true supply voltage. Time starts one conversion before zero, so that the first
-    reading is due at zero exactly.
+    `bus_v` is the true supply voltage. `baud` 0 or None stands for native USB, without a line
+    behind it; `clock_rate` and `clock_offset_s` make the microsecond clock faster and set it
+    forward. Time starts one conversion before zero, so that the first reading is due at zero.
     """
+
+    frame = "8N1"
 
     def __init__(
         self,
@@ -100,13 +103,20 @@ class Ina226Device:
         vct_us: int = chip.DEFAULT_CONVERSION_US,
         ict_us: int = chip.DEFAULT_CONVERSION_US,
         shunt_ohm: float = chip.DEFAULT_SHUNT_OHM,
+        baud: int | None = 115200,
+        clock_rate: float = 1.0,
+        clock_offset_s: float = 0.0,
     ) -> None:
         chip.period_s(averages, vct_us, ict_us)  # refuses what the chip does not have
         if not bus_v > 0:
             raise SimulatorError(f"the bus voltage must be positive, got {bus_v:g} V")
-        self.seed, self.bus_v = seed, bus_v
+        self.seed, self.bus_v, self.baud = seed, bus_v, baud or None
         self.errors = Errors.draw(seed, shunt_ohm)
+        self.range_w = bus_v * chip.SHUNT_RAW_MAX * chip.SHUNT_LSB_V / shunt_ohm
+        self._clock_rate = clock_rate * (1 + self.errors.crystal)
+        self._typed = b""
         self._s = _State(averages, vct_us, ict_us, shunt_ohm)
+        self._s.shift_us = round(clock_offset_s * 1e6)
         self._s.now_s = self._s.epoch_s = -self.period_s
         self._s.rtc_s = math.floor(self._s.now_s + 0.5) + 1
 
@@ -167,7 +177,33 @@ class Ina226Device:
         s.now_s = end
         return self._lines(due, means)
 
-    def command(self, line: bytes) -> bytes:
+    def command(self, data: bytes) -> bytes:
+        """The replies to all command lines that `data` completes."""
+        *lines, rest = (self._typed + data).split(b"\n")
+        self._typed = rest[: _LONGEST_COMMAND + 1]
+        return b"".join(self._answer(line.rstrip(b"\r")) for line in lines)
+
+    def banner(self) -> bytes:
+        """What the firmware prints when it starts: in CSV mode, with its header."""
+        return BANNER + CSV_HEADER
+
+    def fault(self, kind: str) -> bytes:
+        """See `Device.fault`: reboot, clock jump (by ±10 s) or ten readings not sent."""
+        s = self._s
+        if kind == SKIP:
+            self.drop_next(10)
+        elif kind == CLOCK_JUMP:
+            back = self._stamp(s.now_s) > _JUMP_US and s.seq % 2
+            s.shift_us += -_JUMP_US if back else _JUMP_US
+        elif kind == REBOOT:
+            s.shift_us -= self._stamp(s.now_s)
+            s.seq, s.mode, s.stream, self._typed = 0, "CSV", 1, b""
+            return self.banner()
+        else:
+            raise SimulatorError(f"the INA226 meter has no fault {kind!r}")
+        return b""
+
+    def _answer(self, line: bytes) -> bytes:
         """The reply to one command line (without its LF)."""
         text = line.decode("ascii", "replace").strip()
         if not text:
@@ -272,7 +308,7 @@ class Ina226Device:
 
     def _anchor(self, second: int) -> bytes:
         stamp = self._stamp(self._rtc_true_s(second))
-        return b"T,%d,%d,S\n" % (stamp, _RTC_START + second)
+        return b"T,%d,%d,S\n" % (stamp, _RTC_START + second) if stamp >= 0 else b""
 
     def _rtc_true_s(self, second: int) -> float:
         """True time at which the real-time clock turns to `second`, half way between ours."""
@@ -290,8 +326,8 @@ class Ina226Device:
 
     def _stamps(self, true_s: np.ndarray) -> np.ndarray:
         """Microseconds since boot on the meter's crystal."""
-        micros = np.floor(true_s * (1e6 * (1 + self.errors.crystal)))
-        return (self.errors.boot_us + micros).astype(np.int64)
+        micros = np.floor(true_s * (1e6 * self._clock_rate))
+        return (self.errors.boot_us + self._s.shift_us + micros).astype(np.int64)
 
 
 def _checked(segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:

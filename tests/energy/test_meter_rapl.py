@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RAPL on a powercap tree made for the test: zones, wrap-around, energies, one-line failures."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from powermeter.drivers import rapl
+from powermeter.drivers.rapl import DRIVER, PowercapTransport, Rapl
+from powermeter.drivers.rapl_counters import MOST_W, RaplDecoder
+from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
+from powermeter.events import Gap, Malformed, Sample
+from scpi_parts import Clock
+
+RANGE = 262_143_328_850  # what intel_rapl reports for 32 bits of 61 uJ
+
+
+class Tree:
+    """A powercap folder as the kernel shows it: class links and zones below zones."""
+
+    def __init__(self, root):
+        self.root, self.counters = root, {}
+        (root / "intel-rapl").mkdir(parents=True)
+
+    def zone(self, path, name, count=0, most=RANGE):
+        folder = self.root / path
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(name + "\n")
+        (folder / "max_energy_range_uj").write_text(f"{most}\n")
+        self.set(path, count)
+        if path.count("/"):
+            (self.root / folder.name).symlink_to(folder)  # /sys/class/powercap links all zones
+
+    def set(self, path, count):
+        (self.root / path / "energy_uj").write_text(f"{count}\n")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    made = Tree(tmp_path / "powercap")
+    made.zone("intel-rapl:0", "package-0", 1_000)
+    made.zone("intel-rapl:0/intel-rapl:0:0", "core", 500)
+    made.zone("intel-rapl:0/intel-rapl:0:1", "uncore", 200)
+    made.zone("intel-rapl:0/intel-rapl:0:2", "dram", 70, 65_712_999_613)
+    made.zone("intel-rapl:1", "psys", 9_000)
+    made.zone("intel-rapl:2", "package-1", 2_000)
+    made.zone("intel-rapl-mmio:0", "package-0", 1_000)
+    return made
+
+
+def meter_on(tree, step=None):
+    """A meter whose waiting lets `step(seconds)` change the tree."""
+    clock = Clock()
+
+    def wait(seconds):
+        clock.now += seconds
+        if step:
+            step(seconds)
+
+    transport = PowercapTransport(tree.root, wait)
+    return Rapl(transport, settings={"poll_s": 0.1}, clock=clock)
+
+
+def readings(meter, seconds):
+    events, until = [], meter._clock() + seconds
+    while meter._clock() < until - 1e-9:
+        if raw := meter.receive(0.03):
+            events += meter.decode(raw, meter._clock())
+    return events
+
+
+def test_packages_and_memories_are_counted_once(tree):
+    meter = meter_on(tree)
+    assert [(zone["path"], zone["name"]) for zone in meter.identity()["zones"]] == [
+        ("intel-rapl:0", "package-0"),
+        ("intel-rapl:0/intel-rapl:0:2", "package-0 dram"),
+        ("intel-rapl:2", "package-1"),
+    ]
+
+
+def test_the_counters_in_exact_bytes(tree):
+    meter = meter_on(tree)
+    meter.open()
+    assert meter.receive(0.0) == b"1000 70 2000\n"
+    tree.set("intel-rapl:0/intel-rapl:0:0", 999_999)  # the cores are in their package already
+    tree.set("intel-rapl:0", 1_501_000)
+    tree.set("intel-rapl:0/intel-rapl:0:2", 100_070)
+    meter.decode(b"1000 70 2000\n", 10.0)
+    assert meter.receive(0.05) == b""
+    raw = meter.receive(0.06)
+    assert raw == b"1501000 100070 2000\n"
+    (sample,) = meter.decode(raw, 10.5)
+    assert sample == Sample(1, 10.5, None, None, pytest.approx(3.2), pytest.approx(1.6 / 3600))
+
+
+def test_polls_keep_their_schedule(tree):
+    meter = meter_on(tree)
+    meter.open()
+    began, times = meter._clock(), []
+    while meter._clock() < began + 5:
+        if meter.receive(0.037):
+            times.append(meter._clock() - began)
+    assert times == pytest.approx([0.1 * place for place in range(len(times))], abs=1e-6)
+    assert len(times) in (50, 51)
+
+
+def test_wrap_around_at_the_range(tree):
+    decoder = RaplDecoder((RANGE, 65_712_999_613))
+    decoder.feed(f"{RANGE - 400_000} 65712999000\n".encode(), 10.0)
+    (sample,) = decoder.feed(b"600000 99387\n", 10.5)
+    assert sample.power_w == pytest.approx((1.0 + 0.1) / 0.5)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 5.5), st.floats(0, 900)), min_size=1, max_size=40),
+    st.integers(0, RANGE),
+)
+def test_joules_over_any_number_of_wraps(steps, begin):
+    most = 10_000_000_000  # small, so that it wraps often
+    decoder, now, count, joules = RaplDecoder((most,)), 100.0, begin % most, 0.0
+    decoder.feed(f"{count}\n".encode(), now)
+    measured, event = 0.0, None
+    for seconds, watts in steps:
+        spent = round(seconds * watts * 1e6)
+        now, count, joules = now + seconds, (count + spent) % most, joules + spent * 1e-6
+        events = decoder.feed(f"{count}\n".encode(), now)
+        (event,) = events
+        if isinstance(event, Gap):
+            assert event == Gap("restart", now, 0)
+            assert seconds > 0.999 * most * 1e-6 / MOST_W  # it may have run round unseen
+            return
+        measured += event.power_w * seconds
+    assert measured == pytest.approx(joules, rel=1e-9, abs=1e-6)
+    assert event.energy_wh == pytest.approx(joules / 3600, rel=1e-9, abs=1e-9)
+
+
+def test_a_reset_counter_is_no_energy():
+    decoder = RaplDecoder((RANGE,))
+    decoder.feed(b"50000000\n", 10.0)
+    assert decoder.feed(b"1000\n", 10.1) == [Gap("restart", 10.1, 0)]
+    (sample,) = decoder.feed(b"301000\n", 10.2)
+    assert sample.power_w == pytest.approx(3.0)
+
+
+def test_a_poll_so_late_that_a_counter_may_have_run_round():
+    decoder = RaplDecoder((RANGE,))
+    decoder.feed(b"0\n", 10.0)
+    assert decoder.feed(b"5\n", 10.0 + RANGE * 1e-6 / MOST_W) == [
+        Gap("restart", 10.0 + RANGE * 1e-6 / MOST_W, 0)
+    ]
+
+
+def test_a_time_that_went_back_is_a_restart():
+    decoder = RaplDecoder((RANGE,))
+    decoder.feed(b"0\n", 10.0)
+    assert decoder.feed(b"100\n", 9.0) == [Gap("restart", 9.0, 0)]
+
+
+@given(
+    st.lists(st.sampled_from([b"1000 70\n", b"2000 90\n", b"x\n", b"\xff", b"1 2 3\n", b"9" * 90]))
+)
+def test_any_bytes_are_decoded_alike_however_they_are_cut(pieces):
+    whole = b"".join(pieces) + b"\n3000 100\n"
+    once, bytewise = RaplDecoder((RANGE, RANGE)), RaplDecoder((RANGE, RANGE))
+    events = once.feed(whole, 1.0)
+    assert [e for i in range(len(whole)) for e in bytewise.feed(whole[i : i + 1], 1.0)] == events
+    assert {type(event) for event in events} <= {Malformed, Gap}
+
+
+def test_decoding_goes_on_from_a_saved_state():
+    first, second = RaplDecoder((RANGE,)), RaplDecoder((RANGE,))
+    first.feed(b"100\n", 1.0)
+    first.feed(b"200000\n", 1.1)
+    second.restore(first.state())
+    assert second.feed(b"500000\n", 1.2) == first.feed(b"500000\n", 1.2)
+
+
+def test_power_of_a_tree_that_counts(tree):
+    count = {"intel-rapl:0": 1_000.0, "intel-rapl:2": float(RANGE) - 5e6}
+
+    def step(seconds):
+        for path, watts in (("intel-rapl:0", 30.0), ("intel-rapl:2", 12.5)):
+            count[path] = (count[path] + watts * seconds * 1e6) % RANGE
+            tree.set(path, int(count[path]))
+
+    step(0.0)
+    meter = meter_on(tree, step)
+    meter.open()
+    events = readings(meter, 10)
+    assert {type(event) for event in events} == {Sample}
+    assert sum(e.power_w for e in events) / len(events) == pytest.approx(42.5, rel=1e-4)
+    assert (meter.provenance, meter.reading, meter.period_s) == ("on-chip", "average", 0.1)
+    assert DRIVER.decoder(meter.identity()).feed(b"1 2 3\n", 0.0) == []
+
+
+def test_a_made_up_tree_is_simulated(tree):
+    assert DRIVER.open_port(str(tree.root)).provenance == "simulated"
+
+
+def test_the_kernel_s_tree_is_on_chip(tree, monkeypatch):
+    monkeypatch.setattr(rapl, "ROOT", tree.root)
+    assert DRIVER.open_port("-").provenance == "on-chip"
+
+
+def test_unreadable_counters_are_one_line(tree, monkeypatch):
+    from pathlib import Path
+
+    real = Path.read_text
+
+    def refuse(path, *args, **kwargs):
+        if path.name == "energy_uj":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    meter = meter_on(tree)
+    with pytest.raises(PortPermissionError, match=r"Linux 5\.10 only root.*chmod a\+r") as caught:
+        meter.open()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_counters_as_a_user(tree):
+    (tree.root / "intel-rapl:0/energy_uj").chmod(0)
+    with pytest.raises(PortPermissionError):
+        meter_on(tree).open()
+
+
+def test_failures_in_one_line(tree, tmp_path):
+    with pytest.raises(NoPortError, match="no RAPL package there"):
+        PowercapTransport(tmp_path / "nothing")
+    meter = meter_on(tree)
+    meter.open()
+    (tree.root / "intel-rapl:0/energy_uj").write_text("\n")
+    with pytest.raises(MeterError, match="holds no number"):
+        readings(meter, 1)
+    (tree.root / "intel-rapl:0/energy_uj").unlink()
+    with pytest.raises(PortClosedError, match="not readable"):
+        readings(meter, 1)
+    with pytest.raises(MeterError, match="no setting 'rate'"):
+        Rapl(PowercapTransport(tree.root), settings={"rate": 1})
+    (tree.root / "intel-rapl:0/max_energy_range_uj").write_text("many\n")
+    with pytest.raises(MeterError, match="is no number"):
+        PowercapTransport(tree.root)
+
+
+def test_no_probe_on_a_port(tree):
+    class Port:
+        name = "/dev/x"
+
+    assert DRIVER.probe(Port()) is None
+    assert DRIVER.probe(PowercapTransport(tree.root)) == "package-0, package-0 dram, package-1"

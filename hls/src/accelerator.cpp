@@ -51,6 +51,9 @@ std::uint32_t run(const Arguments& arguments, const Beat* columns, const Beat* r
     if (refused != ERRORS_OK) {
         return refused;
     }
+    static ChannelEntry channels[LIMITS_CHANNELS];
+// Both halves of an entry are read and written at once.
+#pragma HLS AGGREGATE variable = channels
     Counters counters = no_counts();
     std::uint32_t error = ERRORS_OK;
     switch (arguments.operation) {
@@ -58,10 +61,10 @@ std::uint32_t run(const Arguments& arguments, const Beat* columns, const Beat* r
         case OPERATIONS_INPUT_GRADIENT:
         case OPERATIONS_WEIGHT_GRADIENT:
         case OPERATIONS_PSG_GRADIENT:
-            run_layer(arguments, columns, rows, extra, second, output, counters);
+            run_layer(arguments, columns, rows, extra, second, output, channels, counters);
             break;
         default:
-            error = run_vector(arguments, columns, rows, extra, output, counters);
+            error = run_vector(arguments, columns, rows, extra, output, channels, counters);
             break;
     }
     if (error == ERRORS_OK) {

@@ -40,6 +40,22 @@ bool output_fits(Count from, Count to, Count kernel, const Arguments& a) {
     return room >= 0 && to == room / a.stride + 1;
 }
 
+Size taps_of_layer(const Arguments& a) {
+    return size(a.kernel_h) * size(a.kernel_w);
+}
+
+Size weights_of_layer(const Arguments& a) {
+    return size(a.filters) * size(a.depthwise != 0 ? 1 : a.channels) * taps_of_layer(a);
+}
+
+Size input_words(const Arguments& a) {
+    return groups(a) * size(a.channels) * size(a.height) * size(a.width);
+}
+
+Size output_words(const Arguments& a) {
+    return groups(a) * size(a.filters) * size(a.out_height) * size(a.out_width);
+}
+
 bool geometry_fits(const Arguments& a) {
     const bool sizes = within(a.samples, 1, LIMITS_SAMPLES) &&
                        within(a.channels, 1, LIMITS_CHANNELS) &&
@@ -49,17 +65,12 @@ bool geometry_fits(const Arguments& a) {
     const bool kernel = within(a.kernel_h, 1, LIMITS_KERNEL) &&
                         within(a.kernel_w, 1, LIMITS_KERNEL) && within(a.stride, 1, 2) &&
                         within(a.padding, 0, larger(a.kernel_h, a.kernel_w) - 1);
-    return sizes && kernel && (a.depthwise == 0 || a.channels == a.filters) &&
+    const bool words = input_words(a) <= size(LIMITS_WORDS) &&
+                       output_words(a) <= size(LIMITS_WORDS) &&
+                       weights_of_layer(a) <= size(LIMITS_WORDS);
+    return sizes && kernel && words && (a.depthwise == 0 || a.channels == a.filters) &&
            output_fits(a.height, a.out_height, a.kernel_h, a) &&
            output_fits(a.width, a.out_width, a.kernel_w, a);
-}
-
-Size taps_of_layer(const Arguments& a) {
-    return size(a.kernel_h) * size(a.kernel_w);
-}
-
-Size weights_of_layer(const Arguments& a) {
-    return size(a.filters) * size(a.depthwise != 0 ? 1 : a.channels) * taps_of_layer(a);
 }
 
 bool tile_sizes_fit(const Arguments& a) {
@@ -130,14 +141,6 @@ bool pass_arguments_fit(const Arguments& a) {
     const bool masks = option(a, OPTIONS_MASK8) && option(a, OPTIONS_MASK16);
     return (a.options & ~allowed) == 0 && !masks && a.count >= 0 &&
            within(a.shift, LEAST_SHIFT, MOST_SHIFT);
-}
-
-Size input_words(const Arguments& a) {
-    return groups(a) * size(a.channels) * size(a.height) * size(a.width);
-}
-
-Size output_words(const Arguments& a) {
-    return groups(a) * size(a.filters) * size(a.out_height) * size(a.out_width);
 }
 
 // A list of ranges under way.

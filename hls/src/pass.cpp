@@ -88,27 +88,29 @@ Tile tile_at(const Pass& pass, Count index) {
     return tile;
 }
 
-void clear_channel_sums(ChannelSums& sums) {
-clear_sums:
-    for (Count c = 0; c < LIMITS_CHANNELS; ++c) {
+void clear_channels(ChannelEntry channels[LIMITS_CHANNELS], Count count) {
+clear_channels_loop:
+    for (Count c = 0; c < count; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
 #pragma HLS PIPELINE II = 1
-        sums.total[c] = 0;
-        sums.squares[c] = 0;
+        channels[c].first = 0;
+        channels[c].second = 0;
     }
 }
 
-void write_channel_sums(const ChannelSums& sums, Count channels, Address begin, Beat* output) {
+void write_channels(const ChannelEntry channels[LIMITS_CHANNELS], Count count, Address begin,
+                    Beat* output) {
 write_totals:
-    for (Count c = 0; c < channels; ++c) {
+    for (Count c = 0; c < count; ++c) {
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
 #pragma HLS PIPELINE II = 1
-        output[begin + static_cast<Address>(c)] = static_cast<Beat>(sums.total[c]);
+        output[begin + static_cast<Address>(c)] = static_cast<Beat>(channels[c].first);
     }
 write_squares:
-    for (Count c = 0; c < channels; ++c) {
+    for (Count c = 0; c < count; ++c) {
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 1280 avg = 64
 #pragma HLS PIPELINE II = 1
-        output[begin + static_cast<Address>(channels + c)] = static_cast<Beat>(sums.squares[c]);
+        output[begin + static_cast<Address>(count + c)] = static_cast<Beat>(channels[c].second);
     }
 }
 

@@ -41,7 +41,8 @@ void begin_visit(const Pass& pass, const Tile& tile, Walk& walk) {
 }
 
 Count depth_of(const Pass& pass, const Walk& walk) {
-    return (walk.empty || pass.depthwise ? 1 : pass.inner) * walk.taps_y * walk.taps_x;
+    return times_on_chip(walk.empty || pass.depthwise ? 1 : pass.inner,
+                         times_on_chip(walk.taps_y, walk.taps_x));
 }
 
 Walk first_step(const Pass& pass, const Tile& tile) {
@@ -104,8 +105,8 @@ RowWord row_operands(const Pass& pass, const Walk& walk, Count tap, const RowBuf
     const Count per_visit = rows_a_visit(pass);
     const Count block = walk.block * per_visit / LANES;
     const Count offset = walk.block * per_visit % LANES;
-    const Count inner = pass.depthwise ? block : block * pass.inner + walk.inner;
-    const Count at = inner * taps(pass) + tap;
+    const Count inner = pass.depthwise ? block : times_on_chip(pass.inner, block) + walk.inner;
+    const Count at = times_on_chip(inner, taps(pass)) + tap;
     const ByteWord word = buffer.bank[at % BUFFERS_ROW_BANKS][at / BUFFERS_ROW_BANKS];
     RowWord rows;
 row_operands_rows:
@@ -123,8 +124,8 @@ ColumnWord column_operands(const Pass& pass, const Tile& tile, const Walk& walk,
     const Count y = source_of(pass.y, tile.y.begin + walk.y, tap_y);
     const Count x = source_of(pass.x, tile.x.begin + walk.x, tap_x);
     const bool padding = y < 0 || y >= pass.y.from || x < 0 || x >= pass.x.from || walk.empty;
-    const Count row = plane * tile.from_y.count + (y - tile.from_y.begin);
-    const Count at = padding ? 0 : row * tile.from_x.count + (x - tile.from_x.begin);
+    const Count row = times_on_chip(plane, tile.from_y.count) + (y - tile.from_y.begin);
+    const Count at = padding ? 0 : times_on_chip(row, tile.from_x.count) + (x - tile.from_x.begin);
     ColumnWord columns;
 column_operands_lanes:
     for (int lane = 0; lane < LANES; ++lane) {
@@ -151,7 +152,7 @@ feed_steps:
             first_tap(pass.y, tile.y.begin + walk.y) + walk.tap_y * tap_step(pass.y);
         const Count tap_x =
             first_tap(pass.x, tile.x.begin + walk.x) + walk.tap_x * tap_step(pass.x);
-        const Count tap = walk.empty ? 0 : tap_y * pass.x.kernel + tap_x;
+        const Count tap = walk.empty ? 0 : times_on_chip(tap_y, pass.x.kernel) + tap_x;
         if (walk.first) {
             commands.write(command_of(pass, tile, walk));
         }
@@ -167,7 +168,7 @@ feed_steps:
 // Sums come visit by visit; they are kept by channel and position, as they will be stored.
 void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& words, TileSums& to) {
     const Count per_visit = rows_a_visit(pass);
-    const Count positions = tile.y.count * tile.x.count;
+    const Count positions = times_on_chip(tile.y.count, tile.x.count);
 collect_blocks:
     for (Count block = 0; block < blocks_of(pass, tile); ++block) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 60 avg = 4
@@ -180,7 +181,7 @@ collect_blocks:
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16 avg = 16
 #pragma HLS PIPELINE II = 1
                 const SumWord word = words.read();
-                const Count at = (block * per_visit + row) * positions + position;
+                const Count at = times_on_chip(positions, block * per_visit + row) + position;
             collect_lanes:
                 for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL

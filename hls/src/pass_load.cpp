@@ -54,30 +54,30 @@ load_gradients:
 
 }  // namespace
 
-// Every row of the region is one burst.
 void load_pass_columns(const Pass& pass, const Tile& tile, bool narrow, std::uint32_t address,
                        const Beat* port, ColumnBuffer& buffer) {
     const Count first = pass.depthwise ? tile.outer : pass.inner_begin;
     const Count planes = pass.depthwise ? tile.outers : pass.inner;
     const Count all_planes = pass.depthwise ? pass.outer : pass.inner_total;
     const Address beats = pass.transposed ? HALF_WORD_BEATS : BYTE_WORD_BEATS;
+    const Runs runs = runs_of(tile.from_y, tile.from_x, pass.x.from);
     Count at = 0;
 load_planes:
     for (Count plane = 0; plane < planes; ++plane) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 2048 avg = 32
-    load_rows:
-        for (Count y = 0; y < tile.from_y.count; ++y) {
+    load_runs:
+        for (Count run = 0; run < runs.count; ++run) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 4
-            const Count row =
-                (tile.group * all_planes + first + plane) * pass.y.from + tile.from_y.begin + y;
-            const Count word = row * pass.x.from + tile.from_x.begin;
+            const Count row = times(times(tile.group, all_planes) + first + plane, pass.y.from) +
+                              tile.from_y.begin + run;
+            const Count word = times(row, pass.x.from) + tile.from_x.begin;
             const Address burst = beat_of(address) + static_cast<Address>(word) * beats;
             if (pass.transposed) {
-                load_gradient_row(port, burst, tile.from_x.count, narrow, at, buffer);
+                load_gradient_row(port, burst, runs.words, narrow, at, buffer);
             } else {
-                load_activation_row(port, burst, tile.from_x.count, at, buffer);
+                load_activation_row(port, burst, runs.words, at, buffer);
             }
-            at += tile.from_x.count;
+            at += runs.words;
         }
     }
 }
@@ -86,15 +86,15 @@ load_planes:
 void load_pass_rows(const Pass& pass, const Tile& tile, std::uint32_t address, const Beat* port,
                     RowBuffer& buffer) {
     const Count blocks = ceil_divide(tile.outers, LANES);
-    const Count words = (pass.depthwise ? 1 : pass.inner) * taps(pass);
+    const Count words = times(pass.depthwise ? 1 : pass.inner, taps(pass));
     const Count first = pass.depthwise ? 0 : pass.inner_begin;
     Count at = 0;
 load_blocks:
     for (Count block = 0; block < blocks; ++block) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 60 avg = 4
-        const Count channel = (tile.outer / LANES + block) * pass.inner_total + first;
+        const Count channel = times(pass.inner_total, tile.outer / LANES + block) + first;
         const Address burst =
-            beat_of(address) + static_cast<Address>(channel * taps(pass)) * BYTE_WORD_BEATS;
+            beat_of(address) + static_cast<Address>(times(channel, taps(pass))) * BYTE_WORD_BEATS;
     load_weights:
         for (Count word = 0; word < words; ++word) {
 #pragma HLS LOOP_TRIPCOUNT min = 9 max = 960 avg = 144

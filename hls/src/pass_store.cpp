@@ -2,6 +2,7 @@
 // From a tile's sums to memory: carry, rounding, mask, residual, peak, saturation, statistics.
 #include "e2train/memory.hpp"
 #include "e2train/pass.hpp"
+#include "e2train/vector_words.hpp"
 
 namespace e2 {
 
@@ -65,28 +66,27 @@ write_raw_lanes:
     }
 }
 
-HalfWord widened(const ByteWord& word) {
-    HalfWord wide;
-widened_lanes:
-    for (int lane = 0; lane < LANES; ++lane) {
-#pragma HLS UNROLL
-        wide.lane[lane] = word.lane[lane];
-    }
-    return wide;
-}
-
-Beside read_beside(const Finish& finish, const Arguments& a, const Beat* extra, Count word) {
+// One word beside the sums: what the pass has of mask and residual, through one access.
+Beside read_one(const Finish& finish, const Arguments& a, const Beat* extra, Count word) {
 #pragma HLS INLINE
     Beside beside = Beside();
-    const Address at = static_cast<Address>(word);
-    if (finish.mask_bits == 8) {
-        const Address index = beat_of(a.mask_address) + at * BYTE_WORD_BEATS;
-        beside.mask = widened(read_bytes(extra, index));
-    } else if (finish.mask_bits == 16) {
-        beside.mask = read_halves(extra, beat_of(a.mask_address) + at * HALF_WORD_BEATS);
+    const std::uint32_t base = finish.residual ? a.residual_address : a.mask_address;
+    const bool bytes = !finish.residual && finish.mask_bits == 8;
+    const HalfWord found = read_either(extra, word_at(base, word, bytes), bytes);
+    beside.mask = found;
+    beside.residual = found;
+    return beside;
+}
+
+Beside read_both(const Finish& finish, const Arguments& a, const Beat* extra, Count word) {
+#pragma HLS INLINE
+    Beside beside = Beside();
+    const bool bytes = finish.mask_bits == 8;
+    if (finish.mask_bits != 0) {
+        beside.mask = read_either(extra, word_at(a.mask_address, word, bytes), bytes);
     }
     if (finish.residual) {
-        beside.residual = read_halves(extra, beat_of(a.residual_address) + at * HALF_WORD_BEATS);
+        beside.residual = read_halves(extra, halves_at(a.residual_address, word));
     }
     return beside;
 }
@@ -164,15 +164,15 @@ void count_tile(const Pass& pass, const Tile& tile, const Finish& finish, Count 
                 Counters& counters) {
     const Count planes = pass.depthwise ? tile.outers : pass.inner;
     const Address beats = pass.transposed ? HALF_WORD_BEATS : BYTE_WORD_BEATS;
-    const Count read = planes * tile.from_y.count * tile.from_x.count;
-    const Count weights = ceil_divide(tile.outers, LANES) * (pass.depthwise ? 1 : pass.inner);
-    const Count words = tile.outers * tile.y.count * tile.x.count;
+    const Count read = times(times(planes, tile.from_y.count), tile.from_x.count);
+    const Count weights = times(pass.depthwise ? 1 : pass.inner, ceil_divide(tile.outers, LANES));
+    const Count words = times(times(tile.outers, tile.y.count), tile.x.count);
     const Address beside = (finish.mask_bits == 8 ? BYTE_WORD_BEATS : 0) +
                            (finish.mask_bits == 16 ? HALF_WORD_BEATS : 0) +
                            (finish.residual ? HALF_WORD_BEATS : 0) +
                            (finish.carry ? RAW_WORD_BEATS : 0);
     counters.column_beats += static_cast<std::uint64_t>(read) * beats;
-    counters.row_beats += static_cast<std::uint64_t>(weights * taps(pass)) * BYTE_WORD_BEATS;
+    counters.row_beats += static_cast<std::uint64_t>(times(weights, taps(pass))) * BYTE_WORD_BEATS;
     counters.extra_beats += static_cast<std::uint64_t>(words) * beside;
     counters.output_beats +=
         static_cast<std::uint64_t>(words) * (finish.raw ? RAW_WORD_BEATS : HALF_WORD_BEATS);
@@ -180,23 +180,29 @@ void count_tile(const Pass& pass, const Tile& tile, const Finish& finish, Count 
     ++counters.tiles;
 }
 
-// Three ways to store, since a pipelined loop has one interval for all its words: in cycles, the
+// Four ways to store, since a pipelined loop has one interval for all its words: in cycles, the
 // beats that the busiest port carries a word.
 struct StoreAlone {  // requantised sums
     static constexpr int interval = HALF_WORD_BEATS;
-    static constexpr bool beside = false;
+    static constexpr int beside = 0;
     static constexpr bool wide = false;
 };
 
-struct StoreBeside {  // with a mask and a residual, on one port
+struct StoreOne {  // with a mask or a residual
+    static constexpr int interval = HALF_WORD_BEATS;
+    static constexpr int beside = 1;
+    static constexpr bool wide = false;
+};
+
+struct StoreBoth {  // with both, on one port
     static constexpr int interval = 2 * HALF_WORD_BEATS;
-    static constexpr bool beside = true;
+    static constexpr int beside = 2;
     static constexpr bool wide = false;
 };
 
 struct StoreWide {  // 64-bit sums in or out
     static constexpr int interval = RAW_WORD_BEATS + 2 * HALF_WORD_BEATS;
-    static constexpr bool beside = true;
+    static constexpr int beside = 2;
     static constexpr bool wide = true;
 };
 
@@ -206,12 +212,12 @@ Finish only(const Finish& finish) {
     Finish left = finish;
     left.raw = Way::wide && finish.raw;
     left.carry = Way::wide && finish.carry;
-    left.residual = Way::beside && finish.residual;
-    left.mask_bits = Way::beside ? finish.mask_bits : 0;
+    left.residual = Way::beside > 0 && finish.residual;
+    left.mask_bits = Way::beside > 0 ? finish.mask_bits : 0;
     return left;
 }
 
-// One row of a channel's positions: `words` words from number `row` on.
+// One burst of a channel's positions: `words` words from number `row` on.
 template <class Way>
 void store_row(const Finish& all, const Arguments& arguments, const TileSums& sums, Count row,
                Count words, Count lanes, Count at, const Beat* extra, Beat* output, Tally& tally) {
@@ -228,7 +234,9 @@ store_words:
         if (finish.raw) {
             write_raw(wide, lanes, beat_of(arguments.out_address) + raw, output);
         } else {
-            const Beside beside = read_beside(finish, arguments, extra, row + x);
+            const Beside beside = Way::beside == 0   ? Beside()
+                                  : Way::beside == 1 ? read_one(finish, arguments, extra, row + x)
+                                                     : read_both(finish, arguments, extra, row + x);
             const HalfWord half = finished(finish, wide, beside, lanes, tally);
             add_statistics(half, tally);
             write_halves(output, beat_of(arguments.out_address) + word * HALF_WORD_BEATS, half);
@@ -240,36 +248,40 @@ store_words:
 
 void store_pass(const Pass& pass, const Tile& tile, const Finish& finish,
                 const Arguments& arguments, const TileSums& sums, Count steps, const Beat* extra,
-                Beat* output, ChannelSums& channel_sums, Counters& counters) {
+                Beat* output, ChannelEntry channels[LIMITS_CHANNELS], Counters& counters) {
     const Count lanes = lanes_of(pass.samples, tile.group);
-    const Count words = tile.x.count;
+    const Runs runs = runs_of(tile.y, tile.x, pass.x.to);
     Tally tally = Tally();
     tally.peak = counters.peak;
     Count at = 0;
 store_channels:
     for (Count outer = 0; outer < tile.outers; ++outer) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 32
-        const Count channel = tile.group * pass.outer + tile.outer + outer;
+        const Count channel = times(tile.group, pass.outer) + tile.outer + outer;
         tally.total = 0;
         tally.squares = 0;
-    store_rows:
-        for (Count y = 0; y < tile.y.count; ++y) {
+    store_runs:
+        for (Count run = 0; run < runs.count; ++run) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 2
-            const Count row = (channel * pass.y.to + tile.y.begin + y) * pass.x.to + tile.x.begin;
+            const Count row =
+                times(times(channel, pass.y.to) + tile.y.begin + run, pass.x.to) + tile.x.begin;
             if (finish.raw || finish.carry) {
-                store_row<StoreWide>(finish, arguments, sums, row, words, lanes, at, extra, output,
-                                     tally);
+                store_row<StoreWide>(finish, arguments, sums, row, runs.words, lanes, at, extra,
+                                     output, tally);
+            } else if (finish.residual && finish.mask_bits != 0) {
+                store_row<StoreBoth>(finish, arguments, sums, row, runs.words, lanes, at, extra,
+                                     output, tally);
             } else if (finish.residual || finish.mask_bits != 0) {
-                store_row<StoreBeside>(finish, arguments, sums, row, words, lanes, at, extra,
-                                       output, tally);
+                store_row<StoreOne>(finish, arguments, sums, row, runs.words, lanes, at, extra,
+                                    output, tally);
             } else {
-                store_row<StoreAlone>(finish, arguments, sums, row, words, lanes, at, extra, output,
-                                      tally);
+                store_row<StoreAlone>(finish, arguments, sums, row, runs.words, lanes, at, extra,
+                                      output, tally);
             }
-            at += words;
+            at += runs.words;
         }
-        channel_sums.total[tile.outer + outer] += tally.total;
-        channel_sums.squares[tile.outer + outer] += tally.squares;
+        channels[tile.outer + outer].first += tally.total;
+        channels[tile.outer + outer].second += tally.squares;
     }
     counters.peak = tally.peak;
     counters.saturations += static_cast<std::uint64_t>(tally.saturations);

@@ -102,8 +102,8 @@ Slot slot_of(const WeightCursor& cursor) {
 // Queue the unsure weights of one filter; note what the predictor says of all.
 Count queue_filter(const WeightPass& pass, Count filter, std::uint64_t threshold, Address predictor,
                    const Beat* memory, Queues& queues, Codes& codes) {
-    const Count weights = filter_channels(pass) * weight_taps(pass);
-    const Address burst = predictor + static_cast<Address>(filter * weights);
+    const Count weights = times(filter_channels(pass), weight_taps(pass));
+    const Address burst = predictor + static_cast<Address>(times(weights, filter));
     WeightCursor cursor = {pass.depthwise ? filter : 0, 0, 0};
     Count predicted = 0;
 queue_weights:
@@ -157,9 +157,9 @@ place_rows:
         if (visit.valid[row]) {
             const Slot slot = visit.slot[row];
             const Count channel = pass.depthwise ? 0 : slot.block.to_int() * ARRAY_ROWS + row;
-            const Count tap = slot.tap_y.to_int() * pass.x.kernel + slot.tap_x.to_int();
+            const Count tap = times(slot.tap_y.to_int(), pass.x.kernel) + slot.tap_x.to_int();
             const Count filter = visit.filter + (visit.second[row] ? 1 : 0);
-            codes.code[filter % 2][channel * weight_taps(pass) + tap] =
+            codes.code[filter % 2][times(channel, weight_taps(pass)) + tap] =
                 ap_uint<3>((signs >> (8 * row)) & 3);
         }
     }
@@ -167,7 +167,7 @@ place_rows:
 
 void write_codes(const WeightPass& pass, Count filter, const Codes& codes, ByteWriter& writer,
                  Beat* memory) {
-    const Count weights = filter_channels(pass) * weight_taps(pass);
+    const Count weights = times(filter_channels(pass), weight_taps(pass));
 write_codes_weights:
     for (Count i = 0; i < weights; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 9 max = 960 avg = 288

@@ -33,7 +33,7 @@ slot_operands_rows:
 
 MacCommand command_of(const WeightPass& pass, const DataTile& data, const Visit& visit, bool last) {
     MacCommand command;
-    command.depth = data.y.count * data.x.count;
+    command.depth = times_on_chip(data.y.count, data.x.count);
     command.rows = ARRAY_ROWS;
     command.columns = static_cast<std::uint8_t>(lanes_of(pass.samples, data.group));
     command.packed = false;
@@ -49,7 +49,7 @@ MacCommand command_of(const WeightPass& pass, const DataTile& data, const Visit&
 // own, so a span of filters always holds two where the layer has them.
 SlotTile load_visits(const WeightPass& pass, const Scratch& scratch, Count first, Count all,
                      const Beat* memory, SlotVisits& to) {
-    const Count fit = BUFFERS_COLUMN_DEPTH / (pass.tile_y * pass.tile_x);
+    const Count fit = BUFFERS_COLUMN_DEPTH / times_on_chip(pass.tile_y, pass.tile_x);
     // Depthwise, the channels of the row buffer go with the filters.
     const Count most_filters = pass.depthwise ? smaller(fit, pass.tile_filters) : fit;
     SlotTile tile = {first, 0, {0, 0}};
@@ -81,8 +81,8 @@ void feed_slots(const WeightPass& pass, const SlotTile& tile, const DataTile& da
                 const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
                 hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
                 hls::stream<Count>& counted) {
-    const Count plane = data.y.count * data.x.count;
-    const Count steps = smaller(tile.visits * plane, MAX_STEPS);
+    const Count plane = times_on_chip(data.y.count, data.x.count);
+    const Count steps = smaller(times(plane, tile.visits), MAX_STEPS);
     counted.write(steps);
     Count index = 0;
     Count y = 0;
@@ -92,7 +92,8 @@ feed_steps:
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 130000 avg = 16384
 #pragma HLS PIPELINE II = 1
         const Visit visit = visits.visit[index];
-        const Count at = (visit.filter - tile.filters.begin) * plane + y * data.x.count + x;
+        const Count at = times_on_chip(plane, visit.filter - tile.filters.begin) +
+                         times_on_chip(y, data.x.count) + x;
         const bool two = visit.filter + 1 < tile.filters.begin + tile.filters.count;
         if (y == 0 && x == 0) {
             commands.write(command_of(pass, data, visit, index == tile.visits - 1));

@@ -37,9 +37,10 @@ Sequence begin_pass(const Arguments& arguments) {
 
 Sequence begin_weights(const Arguments& a) {
     const Slices all = {WIDTHS_ACTIVATION, WIDTHS_GRADIENT, false};
-    const Slices sliced = {a.x_msb, a.g_msb, slices_pack(a.x_msb, a.g_msb)};
     Sequence s = Sequence();
     s.psg = a.operation == OPERATIONS_PSG_GRADIENT;
+    // The registers of the predictor's widths say nothing in other operations.
+    const Slices sliced = {a.x_msb, a.g_msb, s.psg && slices_pack(a.x_msb, a.g_msb)};
     s.job.kind = JOB_WEIGHTS;
     s.job.weights = weight_pass_of(a);
     s.job.slices = s.psg ? sliced : all;
@@ -51,11 +52,11 @@ Sequence begin_weights(const Arguments& a) {
     return s;
 }
 
-void finish_pass(const Arguments& arguments, Sequence& s, Memories& memories, Beat* output,
-                 Counters& counters) {
+void finish_pass(const Arguments& arguments, Sequence& s,
+                 const ChannelEntry channels[LIMITS_CHANNELS], Beat* output, Counters& counters) {
     if (s.job.finish.statistics) {
         const Address begin = beat_of(arguments.result_address) + RESULT_SUMS;
-        write_channel_sums(memories.channel_sums, s.job.pass.outer, begin, output);
+        write_channels(channels, s.job.pass.outer, begin, output);
         counters.output_beats += 2 * static_cast<std::uint64_t>(s.job.pass.outer);
     }
     s.done = true;
@@ -89,7 +90,8 @@ void begin_slots(const Arguments& arguments, Sequence& s, Memories& memories, Be
                  Counters& counters) {
     const Slices all = {WIDTHS_ACTIVATION, WIDTHS_GRADIENT, false};
     counters.max_msb = s.largest;
-    s.threshold = static_cast<std::uint64_t>(arguments.beta_q) * s.largest;
+    // 17 by 48 bits: three DSPs, where 64 by 64 would take ten.
+    s.threshold = (ap_uint<17>(arguments.beta_q) * ap_uint<WIDTHS_SUM>(s.largest)).to_uint64();
     s.visits = schedule_visits(s.job.weights, s.threshold, s.scratch, output, memories.queues,
                                memories.codes, counters);
     s.job.kind = JOB_SLOTS;
@@ -128,7 +130,8 @@ void finish_slots(const Arguments& arguments, Sequence& s, Memories& memories, B
 
 // One call of run_tiles for all jobs, so that there is one array and one set of buffers.
 void run_layer(const Arguments& arguments, const Beat* columns, const Beat* rows, const Beat* extra,
-               const Beat* second, Beat* output, Counters& counters) {
+               const Beat* second, Beat* output, ChannelEntry channels[LIMITS_CHANNELS],
+               Counters& counters) {
     static Memories memories;
 // Eight queues are pushed and popped in the same cycle.
 #pragma HLS ARRAY_PARTITION variable = memories.queues.waiting complete dim = 1
@@ -139,14 +142,16 @@ void run_layer(const Arguments& arguments, const Beat* columns, const Beat* rows
     const bool weights = arguments.operation == OPERATIONS_WEIGHT_GRADIENT ||
                          arguments.operation == OPERATIONS_PSG_GRADIENT;
     Sequence sequence = weights ? begin_weights(arguments) : begin_pass(arguments);
-    clear_channel_sums(memories.channel_sums);
+    if (sequence.job.kind == JOB_PASS) {
+        clear_channels(channels, sequence.job.pass.outer);
+    }
 run_layer_jobs:
     for (Count turn = 0; turn < MAX_JOBS; ++turn) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 64 avg = 4
-        run_tiles(sequence.job, arguments, columns, rows, extra, second, output, memories,
+        run_tiles(sequence.job, arguments, columns, rows, extra, second, output, memories, channels,
                   counters);
         if (sequence.job.kind == JOB_PASS) {
-            finish_pass(arguments, sequence, memories, output, counters);
+            finish_pass(arguments, sequence, channels, output, counters);
         } else if (sequence.job.kind == JOB_WEIGHTS) {
             finish_weights(arguments, sequence, memories, output, counters);
         } else {

@@ -65,8 +65,9 @@ void collect(const Job& job, Count index, hls::stream<SumWord>& words, TileSums&
 
 // Weight gradients stay on chip until their last data tile: nothing but counts to store here.
 void count_data(const Job& job, const DataTile& data, Count steps, Counters& counters) {
-    const Count gradients = job_filters(job).count * data.y.count * data.x.count;
-    const Count activations = job_channels(job).count * data.from_y.count * data.from_x.count;
+    const Count gradients = times(times(job_filters(job).count, data.y.count), data.x.count);
+    const Count activations =
+        times(times(job_channels(job).count, data.from_y.count), data.from_x.count);
     const std::uint64_t gradient_beats =
         static_cast<std::uint64_t>(gradients) * (HALF_WORD_BEATS / 2);
     counters.column_beats += gradient_beats;
@@ -77,12 +78,12 @@ void count_data(const Job& job, const DataTile& data, Count steps, Counters& cou
 }
 
 void store(const Job& job, Count index, const Arguments& arguments, const TileSums& sums,
-           hls::stream<Count>& steps, const Beat* extra, Beat* output, ChannelSums& channel_sums,
-           Counters& counters) {
+           hls::stream<Count>& steps, const Beat* extra, Beat* output,
+           ChannelEntry channels[LIMITS_CHANNELS], Counters& counters) {
     const Count taken = steps.read();
     if (job.kind == JOB_PASS) {
         store_pass(job.pass, tile_at(job.pass, index), job.finish, arguments, sums, taken, extra,
-                   output, channel_sums, counters);
+                   output, channels, counters);
     } else {
         count_data(job, data_tile_at(job.weights, index), taken, counters);
     }
@@ -92,7 +93,7 @@ void store(const Job& job, Count index, const Arguments& arguments, const TileSu
 
 void run_tiles(const Job& job, const Arguments& arguments, const Beat* columns, const Beat* rows,
                const Beat* extra, const Beat* second, Beat* output, Memories& memories,
-               Counters& counters) {
+               ChannelEntry channels[LIMITS_CHANNELS], Counters& counters) {
 run_tiles_loop:
     for (Count index = 0; index < job.tiles; ++index) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4096 avg = 256
@@ -107,6 +108,8 @@ run_tiles_loop:
 #pragma HLS ARRAY_PARTITION variable = row_buffer.bank complete dim = 1
 // All 16 lanes of a word are read and written at once: a word is one wide memory word.
 #pragma HLS AGGREGATE variable = row_buffer.bank
+// Both copies of a bank in one memory: 256 words would leave half of a block RAM empty.
+#pragma HLS STREAM variable = row_buffer.bank type = shared
 #pragma HLS AGGREGATE variable = column_buffer.word
 #pragma HLS AGGREGATE variable = tile_sums.word
         hls::stream<MacCommand> commands("commands");
@@ -125,8 +128,7 @@ run_tiles_loop:
              column_words, steps);
         mac_core(commands, row_words, column_words, sums);
         collect(job, index, sums, tile_sums, memories.weight_sums);
-        store(job, index, arguments, tile_sums, steps, extra, output, memories.channel_sums,
-              counters);
+        store(job, index, arguments, tile_sums, steps, extra, output, channels, counters);
     }
 }
 

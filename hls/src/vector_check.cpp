@@ -170,7 +170,7 @@ std::uint32_t check_vector(const Arguments& a) {
     if (!is_vector_operation(a.operation)) {
         return ERRORS_OPERATION;
     }
-    if (!tensor_fits(a)) {
+    if (!tensor_fits(a) || words_of(a, a.samples) > LIMITS_WORDS) {
         return ERRORS_GEOMETRY;
     }
     switch (a.operation) {

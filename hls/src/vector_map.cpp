@@ -23,21 +23,6 @@ static_assert(2 * (std::int64_t(1) << (WIDTHS_GRADIENT + MULTIPLIER_BITS - 2)) +
                   std::int64_t(1) << (SUM_BITS - 1),
               "the map's sums must fit their accumulator");
 
-typedef std::int16_t Multiplier;
-static_assert(sizeof(Multiplier) * 8 == MULTIPLIER_BITS, "multipliers have sixteen bits");
-// Cut to its proven width, a sum takes no more logic than that; what follows works on 64 bits of
-// which the upper ones are known to be its sign.
-typedef ap_int<SUM_BITS> MapSum;
-typedef std::int64_t Value;
-
-// |a*m| + |b*n| <= 2 * 2^15 * 2^15, |o| <= 2^31, half <= 2^29: below 2^33. A residual of 2^15 on
-// top stays below 2^34.
-static_assert(2 * (std::int64_t(1) << (WIDTHS_GRADIENT + MULTIPLIER_BITS - 2)) +
-                      (std::int64_t(1) << 31) + (std::int64_t(1) << (MAP_MOST_SHIFT - 1)) +
-                      (std::int64_t(1) << (WIDTHS_GRADIENT - 1)) <
-                  std::int64_t(1) << (SUM_BITS - 1),
-              "the map's sums must fit its accumulator");
-
 struct Coefficients {
     Multiplier m;
     Multiplier n;
@@ -181,8 +166,8 @@ void vector_map(const Arguments& a, const Beat* columns, const Beat* rows, const
                 Beat* output, ChannelEntry table[LIMITS_CHANNELS], Counters& counters) {
     const Settings settings = settings_of(a);
     load_coefficients(a, rows, table);
-    const Count plane = a.height * a.width;
-    const Count words = group_count(a) * a.channels * plane;
+    const Count plane = times(a.height, a.width);
+    const Count words = times(times(group_count(a), a.channels), plane);
     WordWalk at = {0, 0, 0};
     Value peak = 0;
     std::uint64_t saturations = 0;

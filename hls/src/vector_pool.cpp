@@ -33,15 +33,15 @@ void advance_grid(const Arguments& a, GridWalk& at) {
     if (plane_ends) {
         at.row = 0;
         at.row_word = 0;
-        at.plane_word += a.height * a.width;
+        at.plane_word += times(a.height, a.width);
     } else if (row_ends) {
         at.row += a.kernel_h;
-        at.row_word += a.kernel_h * a.width;
+        at.row_word += times(a.kernel_h, a.width);
     }
 }
 
 Count grid_points(const Arguments& a) {
-    return ((a.height - 1) / a.kernel_h + 1) * ((a.width - 1) / a.kernel_w + 1);
+    return times((a.height - 1) / a.kernel_h + 1, (a.width - 1) / a.kernel_w + 1);
 }
 
 // One word of sums a channel; a flat loop, so that short channels do not drain the pipeline.

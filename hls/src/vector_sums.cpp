@@ -89,8 +89,8 @@ store_sample_sums:
 // next iteration: the four cycles of an iteration suffice for that, so no dependence is waived.
 void channel_sums(const Arguments& a, const Beat* columns, const Beat* rows, Beat* output,
                   ChannelEntry table[LIMITS_CHANNELS], Counters& counters) {
-    const Count plane = a.height * a.width;
-    const Count words = group_count(a) * a.channels * plane;
+    const Count plane = times(a.height, a.width);
+    const Count words = times(times(group_count(a), a.channels), plane);
     WordWalk at = {0, 0, 0};
     ChannelEntry running = {0, 0};
 sum_words:
@@ -120,7 +120,7 @@ sum_words:
 void sample_products(const Arguments& a, const Beat* columns, const Beat* rows, const Beat* extra,
                      Beat* output, Counters& counters) {
     const Count groups = group_count(a);
-    const Count group_words = a.channels * a.height * a.width;
+    const Count group_words = times(times(a.channels, a.height), a.width);
 product_groups:
     for (Count group = 0; group < groups; ++group) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 256 avg = 8
@@ -131,7 +131,7 @@ product_groups:
         for (Count i = 0; i < group_words; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 64 max = 16384 avg = 4096
 #pragma HLS PIPELINE II = 4
-            const Count word = group * group_words + i;
+            const Count word = times(group_words, group) + i;
             const HalfWord g = read_halves(columns, halves_at(a.a_address, word));
             const HalfWord after = read_halves(rows, halves_at(a.b_address, word));
             const HalfWord before = read_halves(extra, halves_at(a.residual_address, word));

@@ -4,10 +4,8 @@
 namespace e2 {
 
 std::uint32_t run_vector(const Arguments& a, const Beat* columns, const Beat* rows,
-                         const Beat* extra, Beat* output, Counters& counters) {
-    ChannelEntry table[LIMITS_CHANNELS];  // one memory for the two operations that need one
-// Both halves of an entry are read and written at once.
-#pragma HLS AGGREGATE variable = table
+                         const Beat* extra, Beat* output, ChannelEntry table[LIMITS_CHANNELS],
+                         Counters& counters) {
     switch (a.operation) {
         case OPERATIONS_MAP:
             vector_map(a, columns, rows, extra, output, table, counters);

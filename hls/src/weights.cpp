@@ -78,15 +78,16 @@ DataTile data_tile_at(const WeightPass& pass, Count index) {
 
 std::uint64_t store_weights(const WeightPass& pass, const WeightTile& tile, const WeightSums& sums,
                             std::uint32_t address, Beat* output) {
-    const Count row = (pass.depthwise ? 1 : tile.channels.count) * weight_taps(pass);
-    const Count first = (pass.depthwise ? 0 : tile.channels.begin) * weight_taps(pass);
+    const Count row = times(pass.depthwise ? 1 : tile.channels.count, weight_taps(pass));
+    const Count first = times(pass.depthwise ? 0 : tile.channels.begin, weight_taps(pass));
     std::uint64_t largest = 0;
     Count at = 0;
 store_filters:
     for (Count filter = 0; filter < tile.filters.count; ++filter) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 16
         const Count begin =
-            (tile.filters.begin + filter) * filter_channels(pass) * weight_taps(pass) + first;
+            times(times(tile.filters.begin + filter, filter_channels(pass)), weight_taps(pass)) +
+            first;
         const Address burst = beat_of(address) + static_cast<Address>(begin);
     store_row:
         for (Count i = 0; i < row; ++i) {

@@ -62,7 +62,7 @@ MacCommand command_of(const WeightPass& pass, const WeightTile& tile, const Data
                       const Slices& slices, Count blocks, const WeightWalk& walk) {
     const Count rows = rows_of(pass, slices);
     MacCommand command;
-    command.depth = data.y.count * data.x.count;
+    command.depth = times_on_chip(data.y.count, data.x.count);
     command.rows = static_cast<std::uint8_t>(
         pass.depthwise ? 1 : smaller(rows, tile.channels.count - walk.block * rows));
     command.columns = static_cast<std::uint8_t>(lanes_of(pass.samples, data.group));
@@ -95,6 +95,28 @@ row_operands_rows:
     return words;
 }
 
+// Sums as they come: filter, block of channels, tap, row of the array.
+struct CollectWalk {
+    Count filter;
+    Count block;
+    Count tap;
+    Count row;
+};
+
+void advance(Count rows, Count taps, Count blocks, CollectWalk& walk) {
+#pragma HLS INLINE
+    if (++walk.row == rows) {
+        walk.row = 0;
+        if (++walk.tap == taps) {
+            walk.tap = 0;
+            if (++walk.block == blocks) {
+                walk.block = 0;
+                ++walk.filter;
+            }
+        }
+    }
+}
+
 }  // namespace
 
 // One big loop, as in the other passes (see pass_compute.cpp).
@@ -112,7 +134,8 @@ feed_steps:
         if (first_of_visit(walk)) {
             commands.write(command_of(pass, tile, data, slices, blocks, walk));
         }
-        const Count gradient = (walk.filter * data.y.count + walk.y) * data.x.count + walk.x;
+        const Count gradient =
+            times_on_chip(times_on_chip(walk.filter, data.y.count) + walk.y, data.x.count) + walk.x;
         ColumnWord column;
         column.first = column_buffer.word[gradient];
         column.second = column.first;
@@ -126,38 +149,33 @@ feed_steps:
 }
 
 // A visit's word holds sums of neighbouring channels at one tap; sums are kept channel by channel.
+// One loop over the rows of all visits, as short visits leave no time to start a loop for each.
 void collect_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
                      bool first, hls::stream<SumWord>& words, WeightSums& sums) {
     const Count taps = weight_taps(pass);
     const Count per_visit = rows_of(pass, slices);
     const Count channels = pass.depthwise ? 1 : tile.channels.count;
     const Count blocks = blocks_of(pass, tile, slices);
-    const Count visits = tile.filters.count * blocks * taps;
-    Count filter = 0;
-    Count block = 0;
-    Count tap = 0;
-collect_visits:
-    for (Count visit = 0; visit < visits; ++visit) {
-#pragma HLS LOOP_TRIPCOUNT min = 9 max = 4096 avg = 144
-        const SumWord word = words.read();
-        const Count rows = smaller(per_visit, channels - block * per_visit);
-    collect_rows:
-        for (Count row = 0; row < rows; ++row) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 16 avg = 16
+    const Count rows = smaller(per_visit, channels);
+    const Count visits = times_on_chip(times_on_chip(tile.filters.count, blocks), taps);
+    CollectWalk walk = {0, 0, 0, 0};
+    SumWord word;
+collect_sums:
+    for (Count step = 0; step < times(visits, rows); ++step) {
+#pragma HLS LOOP_TRIPCOUNT min = 9 max = 8192 avg = 2304
 // Each sum is read and written once a tile, so no iteration waits for another.
 #pragma HLS DEPENDENCE variable = sums.sum inter false
 #pragma HLS PIPELINE II = 1
-            const Count at = (filter * channels + block * per_visit + row) * taps + tap;
+        if (walk.row == 0) {
+            word = words.read();
+        }
+        const Count channel = walk.block * per_visit + walk.row;
+        if (channel < channels) {
+            const Count at = times(times_on_chip(walk.filter, channels) + channel, taps) + walk.tap;
             const Sum before = first ? Sum(0) : sums.sum[at];
-            sums.sum[at] = before + word.lane[row];
+            sums.sum[at] = before + word.lane[walk.row];
         }
-        if (++tap == taps) {
-            tap = 0;
-            if (++block == blocks) {
-                block = 0;
-                ++filter;
-            }
-        }
+        advance(rows, taps, blocks, walk);
     }
 }
 
@@ -166,11 +184,12 @@ RowSource row_source(const WeightPass& pass, Count first_channel, const DataTile
     const Count y = source_of(pass.y, data.y.begin + position_y, tap_y);
     const Count x = source_of(pass.x, data.x.begin + position_x, tap_x);
     const Count block = channel / BUFFERS_ROW_BANKS - first_channel / BUFFERS_ROW_BANKS;
-    const Count row = block * data.from_y.count + (y - data.from_y.begin);
+    const Count row = times_on_chip(block, data.from_y.count) + (y - data.from_y.begin);
     RowSource source;
     source.bank = channel % BUFFERS_ROW_BANKS;
     source.padding = y < 0 || y >= pass.y.from || x < 0 || x >= pass.x.from;
-    source.at = source.padding ? 0 : row * data.from_x.count + (x - data.from_x.begin);
+    source.at =
+        source.padding ? 0 : times_on_chip(row, data.from_x.count) + (x - data.from_x.begin);
     return source;
 }
 

@@ -28,20 +28,21 @@ Element slice(Element value, Count msb) {
 void load_gradients(const WeightPass& pass, const Span& filters, const DataTile& data,
                     const Slices& slices, std::uint32_t address, const Beat* first,
                     const Beat* second, ColumnBuffer& buffer) {
+    const Runs runs = runs_of(data.y, data.x, pass.x.to);
     Count at = 0;
 load_filters:
     for (Count filter = 0; filter < filters.count; ++filter) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 16
-    load_gradient_rows:
-        for (Count y = 0; y < data.y.count; ++y) {
+    load_gradient_runs:
+        for (Count run = 0; run < runs.count; ++run) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 4
-            const Count plane = data.group * pass.filters + filters.begin + filter;
-            const Count row = plane * pass.y.to + data.y.begin + y;
+            const Count plane = times(data.group, pass.filters) + filters.begin + filter;
+            const Count row = times(plane, pass.y.to) + data.y.begin + run;
             const Address burst =
                 beat_of(address) +
-                static_cast<Address>(row * pass.x.to + data.x.begin) * HALF_WORD_BEATS;
+                static_cast<Address>(times(row, pass.x.to) + data.x.begin) * HALF_WORD_BEATS;
         load_gradient_words:
-            for (Count x = 0; x < data.x.count; ++x) {
+            for (Count x = 0; x < runs.words; ++x) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 32
 #pragma HLS PIPELINE II = 2
                 const HalfWord word =
@@ -61,24 +62,25 @@ load_filters:
 void load_activations(const WeightPass& pass, const Span& channels, const DataTile& data,
                       const Slices& slices, std::uint32_t address, const Beat* port,
                       RowBuffer& buffer) {
-    const Count region = data.from_y.count * data.from_x.count;
+    const Count region = times(data.from_y.count, data.from_x.count);
+    const Runs runs = runs_of(data.from_y, data.from_x, pass.x.from);
 load_channels:
     for (Count i = 0; i < channels.count; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 960 avg = 32
         const Count channel = channels.begin + i;
         const Count bank = channel % BUFFERS_ROW_BANKS;
         const Count block = channel / BUFFERS_ROW_BANKS - channels.begin / BUFFERS_ROW_BANKS;
-        Count at = block * region;
-    load_activation_rows:
-        for (Count y = 0; y < data.from_y.count; ++y) {
+        Count at = times(region, block);
+    load_activation_runs:
+        for (Count run = 0; run < runs.count; ++run) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 6
-            const Count row =
-                (data.group * pass.channels + channel) * pass.y.from + data.from_y.begin + y;
+            const Count row = times(times(data.group, pass.channels) + channel, pass.y.from) +
+                              data.from_y.begin + run;
             const Address burst =
                 beat_of(address) +
-                static_cast<Address>(row * pass.x.from + data.from_x.begin) * BYTE_WORD_BEATS;
+                static_cast<Address>(times(row, pass.x.from) + data.from_x.begin) * BYTE_WORD_BEATS;
         load_activation_words:
-            for (Count x = 0; x < data.from_x.count; ++x) {
+            for (Count x = 0; x < runs.words; ++x) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 32 avg = 32
 #pragma HLS PIPELINE II = 2
                 const ByteWord word =

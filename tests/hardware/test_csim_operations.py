@@ -78,7 +78,7 @@ LARGE = {
     "long rows": (Geometry(2, 1, 1300, 3, (1, 3), 1, 1, 1), 2),
     "long rows, stride 2": (Geometry(2, 2, 2600, 3, (1, 3), 2, 2, 1), 1),
     "depthwise, long rows": (Geometry(3, 2, 1300, 3, (2, 2), 1, 1, 3), 2),
-    "a reduction in several launches": (Geometry(600, 2, 3, 20, (3, 3), 1, 1, 1), 17),
+    "a reduction in several launches": (Geometry(440, 2, 3, 20, (3, 3), 1, 1, 1), 17),
     "several launches back": (Geometry(20, 2, 3, 600, (3, 3), 1, 1, 1), 3),
     "several filter and channel tiles": (Geometry(160, 4, 4, 80, (1, 1), 1, 0, 1), 16),
     "7x7": (Geometry(3, 12, 12, 33, (7, 7), 2, 3, 1), 3),

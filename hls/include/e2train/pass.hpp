@@ -65,19 +65,13 @@ struct TileSums {
     TileSumWord word[BUFFERS_TILE_SUMS];
 };
 
-// Sums of y and y^2 per channel, gathered while y is stored.
-struct ChannelSums {
-    std::int64_t total[LIMITS_CHANNELS];
-    std::int64_t squares[LIMITS_CHANNELS];
-};
-
 // Rows of sums of a visit: packed passes fill 16, plain ones 8, depthwise ones 1.
 inline Count rows_a_visit(const Pass& pass) {
     return pass.depthwise ? 1 : pass.transposed ? ROWS : PACKED_ROWS;
 }
 
 inline Count taps(const Pass& pass) {
-    return pass.y.kernel * pass.x.kernel;
+    return times(pass.y.kernel, pass.x.kernel);
 }
 
 Pass pass_of(const Arguments& arguments);
@@ -103,10 +97,12 @@ void feed_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
 void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& words, TileSums& to);
 void store_pass(const Pass& pass, const Tile& tile, const Finish& finish,
                 const Arguments& arguments, const TileSums& sums, Count steps, const Beat* extra,
-                Beat* output, ChannelSums& channel_sums, Counters& counters);
+                Beat* output, ChannelEntry channels[LIMITS_CHANNELS], Counters& counters);
 
-void clear_channel_sums(ChannelSums& sums);
-void write_channel_sums(const ChannelSums& sums, Count channels, Address begin, Beat* output);
+// Sums of y and y^2, gathered by channel while y is stored.
+void clear_channels(ChannelEntry channels[LIMITS_CHANNELS], Count count);
+void write_channels(const ChannelEntry channels[LIMITS_CHANNELS], Count count, Address begin,
+                    Beat* output);
 
 }  // namespace e2
 

@@ -10,7 +10,8 @@ namespace e2 {
 
 // Operations convolve, input_gradient, weight_gradient and psg_gradient.
 void run_layer(const Arguments& arguments, const Beat* columns, const Beat* rows, const Beat* extra,
-               const Beat* second, Beat* output, Counters& counters);
+               const Beat* second, Beat* output, ChannelEntry channels[LIMITS_CHANNELS],
+               Counters& counters);
 
 }  // namespace e2
 

@@ -81,6 +81,19 @@ inline Span source_span(const Axis& axis, Span span) {
     return source;
 }
 
+// A region's words as bursts. Where it is as wide as its plane, its rows follow one another in
+// memory and make one burst; each burst waits for the memory once.
+struct Runs {
+    Count count;
+    Count words;  // of each
+};
+
+inline Runs runs_of(const Span& y, const Span& x, Count width) {
+    const bool whole = x.count == width;
+    const Runs runs = {whole ? 1 : y.count, whole ? times(y.count, x.count) : x.count};
+    return runs;
+}
+
 // Most positions of the read plane that any span of `count` produced positions touches.
 inline Count most_sources(const Axis& axis, Count count) {
     const Count most = axis.transposed ? floor_stride(axis, count + axis.kernel - 2) + 1

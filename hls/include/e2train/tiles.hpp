@@ -26,7 +26,6 @@ struct Job {
 
 // Memories that outlive a tile.
 struct Memories {
-    ChannelSums channel_sums;
     WeightSums weight_sums;
     SlotVisits slot_visits;
     Queues queues;
@@ -36,7 +35,7 @@ struct Memories {
 // All tiles of a job.
 void run_tiles(const Job& job, const Arguments& arguments, const Beat* columns, const Beat* rows,
                const Beat* extra, const Beat* second, Beat* output, Memories& memories,
-               Counters& counters);
+               ChannelEntry channels[LIMITS_CHANNELS], Counters& counters);
 
 }  // namespace e2
 

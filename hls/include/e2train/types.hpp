@@ -60,6 +60,30 @@ struct TileSumWord {
     TileSum lane[LANES];
 };
 
+// What a channel keeps on chip, in one memory for the operations that need some: sums (of y and
+// y^2 in a convolution, of g and g*y in channel_sums), or map's coefficients (multiplier in bits 0
+// to 15 of `first`, second multiplier in 16 to 31, offset above).
+struct ChannelEntry {
+    std::int64_t first;
+    std::int64_t second;
+};
+
+// Product of a count below 2^24 and one below 2^17. Told so, one DSP48E1 does it; 32 by 32 bits
+// would take three. Words of a tensor and weights of a layer stay below 2^24 (check.cpp).
+inline Count times(Count large, Count small) {
+    return static_cast<Count>((static_cast<std::uint32_t>(large) & 0xffffffU) *
+                              (static_cast<std::uint32_t>(small) & 0x1ffffU));
+}
+
+// Product of two counts below 2^12, for addresses on the chip: small enough for LUTs, and there
+// are many of them.
+inline Count times_on_chip(Count a, Count b) {
+    const std::uint32_t product =
+        (static_cast<std::uint32_t>(a) & 0xfffU) * (static_cast<std::uint32_t>(b) & 0xfffU);
+#pragma HLS BIND_OP variable = product op = mul impl = fabric
+    return static_cast<Count>(product);
+}
+
 constexpr Address BYTE_WORD_BEATS = LANES * WIDTHS_ACTIVATION / WIDTHS_BEAT;
 constexpr Address HALF_WORD_BEATS = LANES * WIDTHS_GRADIENT / WIDTHS_BEAT;
 constexpr Address RAW_WORD_BEATS = LANES;  // 64-bit sums

@@ -26,12 +26,6 @@ struct WideSums {
     WideSum lane[LANES];
 };
 
-// What a channel keeps on chip: map's coefficients, or the two sums of channel_sums.
-struct ChannelEntry {
-    WideSum first;   // map: multiplier (bits 0 to 15), second multiplier (16 to 31), offset (32 up)
-    WideSum second;  // channel_sums: sum of g*y
-};
-
 // Out of `operation`: whether the vector unit knows it (map ... move).
 bool is_vector_operation(std::int32_t operation);
 
@@ -47,7 +41,8 @@ int vector_ranges(const Arguments& a, Range ranges[MAX_RANGES]);
 // Runs a checked operation. ERRORS_OK, or ERRORS_ARGUMENT for a table of `move` that names groups
 // or lanes that do not exist: then nothing has been written.
 std::uint32_t run_vector(const Arguments& a, const Beat* columns, const Beat* rows,
-                         const Beat* extra, Beat* output, Counters& counters);
+                         const Beat* extra, Beat* output, ChannelEntry table[LIMITS_CHANNELS],
+                         Counters& counters);
 
 // out = saturate(v) to `bits` (8: int8 out; 9 to 16: int16 out), of samples x channels x height x
 // width, with v = (a*m + b*n + o + half) >> shift (shift 0 to MAP_MOST_SHIFT; b: option second),

@@ -55,7 +55,7 @@ struct WeightSums {
 WeightPass weight_pass_of(const Arguments& arguments);
 
 inline Count weight_taps(const WeightPass& pass) {
-    return pass.y.kernel * pass.x.kernel;
+    return times(pass.y.kernel, pass.x.kernel);
 }
 
 // Channels that a filter has weights for.
@@ -64,7 +64,7 @@ inline Count filter_channels(const WeightPass& pass) {
 }
 
 inline Count all_weights(const WeightPass& pass) {
-    return pass.filters * filter_channels(pass) * weight_taps(pass);
+    return times(times(pass.filters, filter_channels(pass)), weight_taps(pass));
 }
 
 Count weight_tiles_of(const WeightPass& pass);

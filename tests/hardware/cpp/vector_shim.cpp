@@ -28,7 +28,8 @@ extern "C" std::uint32_t vector_launch(const std::int32_t* registers, std::uint6
     if (refused != e2::ERRORS_OK) {
         return refused;
     }
-    return e2::run_vector(arguments, memory, memory, memory, memory, *counters);
+    static e2::ChannelEntry table[e2::LIMITS_CHANNELS];
+    return e2::run_vector(arguments, memory, memory, memory, memory, table, *counters);
 }
 
 // Fills rows of begin, bytes, written; returns how many.

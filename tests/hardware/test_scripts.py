@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts for Vitis HLS, which is not here: tclsh runs them against commands that record their use,
+and a stand-in for `vitis-run` lets the Makefile's targets run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2train.hardware.config import load_config
+
+HLS = Path(__file__).resolve().parents[2] / "hls"
+sys.path.insert(0, str(HLS / "checks"))
+from sources import bench, synthesised  # noqa: E402
+
+SCRIPTS = sorted((HLS / "scripts").rglob("*.tcl"))
+TARGET = load_config()["target"]
+
+needs_tclsh = pytest.mark.skipif(shutil.which("tclsh") is None, reason="tclsh is not installed")
+
+# UG1399, "Tcl Commands": the options that each command takes here, with a value (1) or without.
+OPTIONS = {
+    "open_project": {"-reset": 0},
+    "set_top": {},
+    "add_files": {"-tb": 0, "-cflags": 1},
+    "open_solution": {"-reset": 0, "-flow_target": 1},
+    "set_part": {},
+    "create_clock": {"-period": 1, "-name": 1},
+    "config_interface": {"-m_axi_addr64=false": 0},
+    "csim_design": {"-O": 0, "-argv": 1},
+    "csynth_design": {},
+    "cosim_design": {"-O": 0, "-rtl": 1, "-argv": 1},
+    "config_export": {"-vendor": 1, "-library": 1, "-ipname": 1, "-version": 1},
+    "export_design": {"-format": 1, "-rtl": 1, "-output": 1},
+}
+
+RECORDER = """\
+proc record {args} {
+    set log [open $::env(LOG) a]
+    foreach word $args { puts -nonewline $log "[string map {\\n { }} $word]\\t" }
+    puts $log ""
+    close $log
+}
+foreach name $env(COMMANDS) { interp alias {} $name {} record $name }
+source [lindex $argv 0]
+"""
+
+
+def environment(folder: Path, version: str = "2023.2", status: int = 0) -> dict[str, str]:
+    """PATH with a `vitis-run` that hands a script to tclsh and the recorder."""
+    tools = folder / "bin"
+    tools.mkdir()
+    (folder / "recorder.tcl").write_text(RECORDER, encoding="utf-8")
+    (tools / "vitis-run").write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = --version ] && {{ echo "****** vitis-run v{version} (64-bit)"; exit; }}\n'
+        f'[ "$1 $2 $3" = "--mode hls --tcl" ] || exit 9\n'
+        f'tclsh {folder}/recorder.tcl "$4" && exit {status}\n',
+        encoding="utf-8",
+    )
+    (tools / "vitis-run").chmod(0o755)
+    given = {"LOG": str(folder / "log"), "E2TRAIN_VECTORS": str(folder / "list")}
+    given["COMMANDS"] = " ".join(OPTIONS)
+    return {**os.environ, **given, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+
+def run_step(folder: Path, step: str, **options) -> subprocess.CompletedProcess:
+    command = [HLS / "scripts/vitis.sh", step, str(folder / "build")]
+    given = environment(folder, **options)
+    return subprocess.run(command, env=given, capture_output=True, text=True)
+
+
+def recorded(folder: Path) -> list[list[str]]:
+    lines = (folder / "log").read_text(encoding="utf-8").splitlines()
+    return [line.split("\t")[:-1] for line in lines]
+
+
+def parsed(call: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The options and the other words of a recorded command; fails on an option it has not got."""
+    known, options, words = OPTIONS[call[0]], {}, []
+    rest = iter(call[1:])
+    for word in rest:
+        if word.startswith("-"):
+            assert word in known, f"{call[0]} has no option {word}"
+            options[word] = next(rest) if known[word] else ""
+        else:
+            words.append(word)
+    return options, words
+
+
+def the(calls: list[list[str]], name: str) -> tuple[dict[str, str], list[str]]:
+    (call,) = [call for call in calls if call[0] == name]
+    return parsed(call)
+
+
+@needs_tclsh
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_tcl_is_complete(script):
+    text = f"puts [info complete [read [open {{{script}}}]]]"
+    done = subprocess.run(["tclsh"], input=text, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+def test_every_step_has_its_script():
+    steps = {"csim", "csynth", "cosim", "ip"}
+    assert {script.stem for script in SCRIPTS} == {*steps, "project", "hardware"}
+
+
+@needs_tclsh
+@pytest.mark.parametrize(
+    "step, last",
+    {
+        "csim": ["csim_design"],
+        "csynth": ["csynth_design"],
+        "cosim": ["csynth_design", "cosim_design"],
+        "ip": ["csynth_design", "config_export", "export_design"],
+    }.items(),
+)
+def test_a_step_opens_the_configured_project(tmp_path, step, last):
+    assert run_step(tmp_path, step).returncode == 0
+    calls = recorded(tmp_path)
+    for call in calls:
+        parsed(call)
+    names = [call[0] for call in calls]
+    assert names[-len(last) :] == last
+    assert names[0] == "open_project" and parsed(calls[0])[1] == [TARGET["top"]]
+    assert the(calls, "set_top") == ({}, [TARGET["top"]])
+    assert the(calls, "set_part") == ({}, [TARGET["part"]])
+    assert the(calls, "open_solution")[0]["-flow_target"] == "vivado"
+    period, _ = the(calls, "create_clock")
+    assert float(period["-period"]) == 1000 / TARGET["clock_mhz"]
+
+
+@needs_tclsh
+def test_a_step_adds_every_source_and_the_bench(tmp_path):
+    run_step(tmp_path, "csynth")
+    added: dict[bool, list[Path]] = {True: [], False: []}
+    for call in recorded(tmp_path):
+        if call[0] == "add_files":
+            options, words = parsed(call)
+            assert f"-I{HLS / 'include'}" in options["-cflags"].split()
+            assert "-std=c++14" in options["-cflags"].split()
+            added["-tb" in options] += [Path(name) for word in words for name in word.split()]
+    assert sorted(added[False]) == sorted(synthesised())
+    assert sorted(added[True]) == sorted(bench())
+    assert all(path.is_file() for path in added[True] + added[False])
+    top = HLS / f"src/generated/{TARGET['top']}.cpp"
+    assert f'extern "C" std::uint32_t {TARGET["top"]}(' in top.read_text(encoding="utf-8")
+
+
+@needs_tclsh
+@pytest.mark.parametrize("step", ["csim", "cosim"])
+def test_simulations_get_the_vectors(tmp_path, step):
+    assert run_step(tmp_path, step).returncode == 0
+    options, _ = the(recorded(tmp_path), f"{step}_design")
+    assert options["-argv"] == f"@{tmp_path}/list"
+
+
+@needs_tclsh
+def test_a_simulation_without_vectors_stops(tmp_path):
+    given = environment(tmp_path)
+    del given["E2TRAIN_VECTORS"]
+    command = [HLS / "scripts/vitis.sh", "csim", str(tmp_path / "build")]
+    done = subprocess.run(command, env=given, capture_output=True, text=True)
+    assert done.returncode != 0 and "E2TRAIN_VECTORS must name a file" in done.stderr
+
+
+@needs_tclsh
+def test_cosimulation_copies_whole_ports(tmp_path):
+    """The bench's memory must be as large as the pragmas' depth, or cosim reads past its end."""
+    run_step(tmp_path, "cosim")
+    benches = [parsed(call)[0] for call in recorded(tmp_path) if call[:2] == ["add_files", "-tb"]]
+    assert ["-DE2TRAIN_COSIMULATION" in options["-cflags"] for options in benches] == [True]
+
+
+@needs_tclsh
+def test_the_ip_carries_the_configured_name(tmp_path):
+    run_step(tmp_path, "ip")
+    options, _ = the(recorded(tmp_path), "config_export")
+    assert options["-vendor"] == TARGET["vendor"] and options["-library"] == "hls"
+    assert options["-ipname"] == TARGET["top"] and options["-version"] == TARGET["version"]
+    options, _ = the(recorded(tmp_path), "export_design")
+    assert options["-format"] == "ip_catalog" and options["-rtl"] == "verilog"
+    assert options["-output"] == f"{tmp_path}/build/{TARGET['top']}.zip"
+
+
+def make(target: str, folder: Path, given: dict[str, str]) -> subprocess.CompletedProcess:
+    command = ["make", "-C", HLS, target, f"BUILD={folder}/build", f"PYTHON={sys.executable}"]
+    given = {**given, "MAKEFLAGS": ""}
+    return subprocess.run(command, env=given, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("target", ["csynth", "cosim", "ip", "vitis_csim"])
+def test_without_the_tools_one_line_says_what_is_missing(tmp_path, target):
+    if shutil.which("vitis-run"):
+        pytest.skip("Vitis is installed here")
+    done = make(target, tmp_path, dict(os.environ))
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert line == (
+        f"{target.removeprefix('vitis_')}: vitis-run is not on PATH; install AMD Vitis 2023.2 or "
+        "newer with Zynq-7000 devices and source its settings64.sh"
+    )
+
+
+@pytest.mark.parametrize(
+    "version, shown", [("2022.2", "2022.2"), ("2023.1", "2023.1"), ("", "unk")]
+)
+def test_an_old_version_is_refused(tmp_path, version, shown):
+    done = run_step(tmp_path, "csynth", version=version)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"vitis-run is version {shown}" in line and "2023.2 or newer" in line
+    assert not (tmp_path / "log").exists()
+
+
+@needs_tclsh
+@pytest.mark.parametrize("version", ["2023.2", "2024.1.2", "2025.1"])
+def test_newer_versions_run(tmp_path, version):
+    assert run_step(tmp_path, "csynth", version=version).returncode == 0
+
+
+@needs_tclsh
+def test_the_target_ends_as_the_tool_does(tmp_path):
+    for number, status in enumerate((0, 3)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = make("ip", folder, environment(folder, status=status))
+        assert (done.returncode == 0) == (status == 0)
+        assert recorded(folder)[-1][0] == "export_design"
+
+
+def test_without_the_headers_one_line_says_so():
+    command = ["make", "-C", HLS, "build/plain/bench", "BUILD=build", "AP_TYPES="]
+    done = subprocess.run(
+        command, env={**os.environ, "MAKEFLAGS": ""}, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert line == "hls: hls4ml is not installed: pip install hls4ml (its wheel has ap_int.h)"
+    assert not (HLS / "build").exists()

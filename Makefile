@@ -67,7 +67,7 @@ mutate: setup ## small faults seeded into the kernels: does a golden vector catc
 FUZZ_SECONDS ?= 60
 fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS
 	@$(PIP) install -e '.[fuzz]' -c requirements/constraints.txt
-	@$(BIN)/python tests/fuzz/fuzz_parsers.py --seconds $(FUZZ_SECONDS)
+	@$(BIN)/python tests/fuzz/fuzz_meters.py -max_total_time=$(FUZZ_SECONDS) -max_len=600
 
 clean: ## remove .venv, caches and build outputs; runs/ and data/ stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from e2train.cli.cost_hardware import print_hardware
 from e2train.cost.energy import EnergyModel
+from e2train.cost.hardware import METHODS, Question, hardware_summary
+from e2train.cost.hardware_work import Setting
 from e2train.cost.summary import summary
 from e2train.data.cifar import LAYOUTS, SHAPE
 from e2train.data.digits import load_digits
@@ -43,18 +46,49 @@ def cost_command(
     costs: Annotated[
         Path | None, typer.Option(help="Another cost table (TOML) than the package's.")
     ] = None,
+    hardware: Annotated[
+        bool, typer.Option("--hardware", help="Cycles, area and energy on the accelerator.")
+    ] = False,
+    method: Annotated[str, typer.Option(help="With --hardware: psg or signsgd.")] = "psg",
+    layers: Annotated[
+        bool, typer.Option("--layers", help="With --hardware: a line a convolution.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count what training a network costs: operations, bytes and modelled energy. Runs nothing."""
     shape, classes = pictures(data)
     spec = network_spec(network, shape, classes)
-    found = summary(spec, data, batch, predicted, EnergyModel.load(costs))
+    model = EnergyModel.load(costs)
+    if hardware:
+        found = _modelled(Question(spec, data, _setting(batch, method, predicted)), model)
+    else:
+        found = summary(spec, data, batch, predicted, model)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED_WIDTH)
+    if hardware:
+        print_hardware(console, found, layers)
+    else:
+        _print_counts(console, found, batch, predicted)
+
+
+def _setting(batch: int, method: str, predicted: float) -> Setting:
+    if method not in METHODS:
+        raise UserError(f"method: {method!r} given, --hardware knows {', '.join(METHODS)}")
+    return Setting(batch, method, predicted)
+
+
+def _modelled(question: Question, model: EnergyModel) -> dict[str, Any]:
+    try:
+        return hardware_summary(question, model)
+    except ValueError as error:  # a layer that fits no tile, a batch beyond the limit
+        raise UserError(str(error)) from error
+
+
+def _print_counts(console: Console, found: dict[str, Any], batch: int, predicted: float) -> None:
     console.print(_layer_table(found), _pass_table(found), _method_table(found))
     console.print(
         f"{found['forward_macs']:,} MACs forward a picture, {found['weights']:,} weights; "

@@ -20,7 +20,7 @@ idle_seconds = 1
 settle_seconds = 0
 [base]
 method = { arithmetic = "fixed" }
-train = { iterations = 60, lr = 0.003 }
+train = { iterations = 240, lr = 0.003 }
 [[methods]]
 name = "fixed8"
 """

@@ -145,6 +145,9 @@ def test_kill_9_of_the_coordinator_then_of_a_worker_changes_nothing(tmp_path):
         assert time.monotonic() < until, "a worker outlived its parent"
         time.sleep(0.1)
     going = start("run", file, "--out", killed, "--workers", 2)
+    while not children(going.pid):
+        assert going.poll() is None, going.communicate()
+        time.sleep(0.02)
     until_training(killed, past=40)
     os.kill(children(going.pid)[0], signal.SIGKILL)
     said, errors = going.communicate(timeout=120)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from test_bench import COPY, copied
+from test_testbench import COPY, copied
 
 HLS = Path(__file__).resolve().parents[2] / "hls"
 sys.path.insert(0, str(HLS / "checks"))

@@ -132,7 +132,7 @@ def test_changed_sources_or_flags_are_another_library(monkeypatch, tmp_path):
 
 
 def test_unknown_names():
-    with pytest.raises(UserError, match="unknown device 'board': expected emulator"):
+    with pytest.raises(UserError, match="unknown device 'board': expected one of emulator, csim"):
         open_device("board")
     with pytest.raises(UserError, match="unknown backend 'gpu': expected one of auto, native"):
         open_device("emulator", backend="gpu")

@@ -67,8 +67,8 @@ def accuracy_energy(runs: list[Run]) -> Chart | None:
         title="Accuracy against energy",
         caption=(
             "Top-1 accuracy on the test data against the energy of the whole training; up and to "
-            "the left is better. Horizontal bars: uncertainty of the energy. Thin lines: the way "
-            "there, from evaluation to evaluation. Hollow markers: not finished. "
+            "the left is better. Horizontal bars: uncertainty of the energy (k = 2). Thin lines: "
+            "the way there, from evaluation to evaluation. Hollow markers: not finished. "
             + ("A panel for each provenance: they do not compare." if len(panels) > 1 else "")
         ),
         alt=f"Top-1 accuracy against energy. {said}.",

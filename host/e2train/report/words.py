@@ -53,9 +53,9 @@ def method_of_measurement(runs: list[Run]) -> str:
         (
             "Energy and energy saving (energy_joules, energy_saving)",
             "Joules of the whole training, from the meter's samples inside the training window, "
-            "with their uncertainty; the saving is 100 · (1 - energy / energy of the baseline), "
-            "only between joules of one provenance. A gap in the meter's log leaves the energy "
-            "empty.",
+            "with their expanded uncertainty (k = 2); the saving is 100 · (1 - energy / energy of "
+            "the baseline), only between joules of one provenance. A gap in the meter's log leaves "
+            "the energy empty.",
         ),
         (
             "Skip ratio and predictor share (skip_ratio, predictor_share)",

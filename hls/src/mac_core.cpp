@@ -51,7 +51,7 @@ RowPort row_port(const RowWord& row, const MacCommand& command, int dsp_row, int
     const int lane = command.across ? column : 0;
     return command.packed
                ? Packed::port(row.row[2 * dsp_row + 1].lane[lane], row.row[2 * dsp_row].lane[lane])
-               : RowPort(row.row[dsp_row].lane[lane]);
+               : Plain::port(row.row[dsp_row].lane[lane]);
 }
 
 // A product of one sample, added to what the cell has. Four packed products fit the DSP's register;
@@ -74,16 +74,16 @@ void add_to_cell(Sum product, const MacCommand& command, const Position& at, int
 void add_to_row(std::int64_t chain, const MacCommand& command, bool first, int r,
                 Accumulators& to) {
 #pragma HLS INLINE
-    const Sum low = command.packed ? Packed::low(chain) : Sum(chain);
-    const Sum high = command.packed ? Packed::high(chain) : Sum(0);
+    const Sum low = command.packed ? Packed::low(chain) : Plain::low(chain);
+    const Sum high = command.packed ? Packed::high(chain) : Plain::high(chain);
     to.row_low[r] = first ? low : Sum(to.row_low[r] + low);
     to.row_high[r] = first ? high : Sum(to.row_high[r] + high);
 }
 
 // One multiplication a cell, whatever the pass: only what goes in and where it goes differ, so
 // that every pass uses the same DSPs.
-void multiply(const RowWord& row, const ColumnWord& column, const MacCommand& command, Count step,
-              Accumulators& to) {
+void step_array(const RowWord& row, const ColumnWord& column, const MacCommand& command, Count step,
+                Accumulators& to) {
 #pragma HLS INLINE
     const Position at = position_of(step, command.depth);
 multiply_rows:
@@ -98,7 +98,7 @@ multiply_rows:
 #pragma HLS UNROLL
                 if (c < command.columns) {  // an idle column keeps its registers quiet
                     const RowPort port = row_port(row, command, r, c);
-                    const std::int64_t product = Packed::multiply(port, operand.lane[c]);
+                    const std::int64_t product = multiply(port, operand.lane[c]);
                     chain += product;
                     if (!command.across) {
                         add_to_cell(product, command, at, r, c, to);
@@ -180,7 +180,7 @@ mac_cycles:
             open = true;
         }
         if (open && step < command.depth) {
-            multiply(rows.read(), columns.read(), command, step, accumulators);
+            step_array(rows.read(), columns.read(), command, step, accumulators);
             ++step;
         }
         if (open && step == command.depth && drain.words == 0) {

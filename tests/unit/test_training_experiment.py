@@ -155,6 +155,7 @@ def test_name_is_that_of_the_file_unless_given(tmp_path: Path) -> None:
         ("[psg]\nx_msb_bits = 8", ["psg.x_msb_bits", "8"]),
         ("[psg]\ng_msb_bits = 1", ["psg.g_msb_bits", "1"]),
         ("[smd]\ndrop = 1.0", ["smd.drop", "1.0"]),
+        ("[train]\nenergy_ratio = 0.5\n[smd]\ndrop = 1", ["smd.drop", "1.0"]),
         ("[slu]\nskip = 1", ["slu.skip", "1.0"]),
         ("[slu]\nskip = 0.2\nlr = inf", ["slu.lr", "inf"]),
         ("[slu]\nskip = 0.2\n[stochastic_depth]\nskip = 0.2", ["stochastic_depth.skip", "0.2"]),

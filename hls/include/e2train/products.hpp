@@ -20,17 +20,16 @@ constexpr int LARGEST_ACTIVATION = 128;
 typedef ap_int<DSP_PORT> RowPort;
 typedef ap_int<ARRAY_LANE_OFFSET> LowSum;
 
+// What a DSP multiplies in every pass: 25 by 16 bits. (Native types, since ap_int's own product is
+// slow to simulate.)
+inline std::int64_t multiply(RowPort port, Half column) {
+    return static_cast<std::int64_t>(port.to_int()) * column;
+}
+
 // Two products a DSP: 8x8 with weights in [-127, 127], or slices such as 4x10.
 struct Packed {
-    static constexpr bool two = true;
-
     static RowPort port(Byte high, Byte low) {
         return RowPort((high * (1 << ARRAY_LANE_OFFSET)) + low);
-    }
-
-    // 25 by 16 bits: one DSP48E1. (Native types, since ap_int's own product is slow to simulate.)
-    static std::int64_t multiply(RowPort port, Half column) {
-        return static_cast<std::int64_t>(port.to_int()) * column;
     }
 
     static Sum low(Sum product) { return LowSum(product); }
@@ -43,7 +42,11 @@ struct Packed {
 
 // One product a DSP: 8x16, summed in the DSP's own 48-bit register.
 struct Plain {
-    static constexpr bool two = false;
+    static RowPort port(Byte operand) { return operand; }
+
+    static Sum low(Sum product) { return product; }
+
+    static Sum high(Sum) { return 0; }
 };
 
 // Both operands of a pair fit the port: 127 * 2^17 + 127 < 2^24.

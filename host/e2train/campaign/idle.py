@@ -6,13 +6,11 @@ Nothing is clamped: a cell that drew less than idle comes out negative.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from powermeter import WindowResult, open_session
-from powermeter.budget import MeterErrors, error_of, std_dev
-from powermeter.joules import COVERAGE_FACTOR
+from powermeter.method import net_of
 
 from ..cost.energy import EnergyModel
 from ..training.metering import NO_METER
@@ -58,25 +56,12 @@ def measure_idle(
 def above_idle(
     window: WindowResult | None, before: WindowResult | None, after: WindowResult | None
 ) -> NetEnergy:
-    """The window's energy less idle power (mean of before and after) times its length.
-
-    The meter's gain and offset are the same in all three windows and cancel in the difference as
-    far as they do; half the difference of the two idle powers is the limit of a drift.
-    """
+    """The window's energy less idle power (mean of before and after) times its length."""
     missing = _missing(window, before, after)
     if missing is not None or window is None or before is None or after is None:
         return NetEnergy(None, None, missing)
-    errors = MeterErrors()
-    idle_w = sum(
-        errors.energy(idle.joules.value, idle.budget) / idle.seconds for idle in (before, after)
-    ) / len((before, after))
-    drift_w = abs(after.joules.value / after.seconds - before.joules.value / before.seconds) / 2
-    net = (
-        errors.energy(window.joules.value, window.budget)
-        - idle_w * window.seconds
-        + error_of(window.seconds * drift_w / math.sqrt(3), "idle drift")
-    )
-    return NetEnergy(float(getattr(net, "n", net)), COVERAGE_FACTOR * std_dev(net), None)
+    net = net_of(window, before, after).net
+    return NetEnergy(net.value, net.uncertainty, None)
 
 
 def _missing(

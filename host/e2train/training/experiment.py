@@ -292,6 +292,7 @@ def check(e: Experiment) -> None:
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
     need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
+    need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
@@ -304,7 +305,6 @@ def check(e: Experiment) -> None:
     need(0 <= p.beta <= 1, "psg.beta", p.beta, "0 to 1")
     need(2 <= p.x_msb_bits < 8, "psg.x_msb_bits", p.x_msb_bits, "2 to 7")
     need(2 <= p.g_msb_bits < 16, "psg.g_msb_bits", p.g_msb_bits, "2 to 15")
-    need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
     possible = e.slu.skip == 0 or 1e-3 <= e.slu.skip <= 1 - 1e-3
     need(possible, "slu.skip", e.slu.skip, "0, or 0.001 to 0.999")
     fits = not e.slu.skip or t.batch <= PRODUCT_TERMS

@@ -46,7 +46,8 @@ lint: setup ## style and types: ruff, mypy, clang-format
 	@test -z "$(CPP)" || $(BIN)/clang-format --dry-run -Werror $(CPP)
 
 test: setup lint ## lint, then every test
-	@$(BIN)/pytest -n 2 --no-header
+	@$(BIN)/pytest -n 2 --no-header -m 'not alone'
+	@$(BIN)/pytest --no-header -m alone
 
 demo: setup ## train six methods on the embedded data and write runs/demo/report.html
 	@rm -rf runs/demo

@@ -17,6 +17,7 @@ from powermeter.bench import run_bench
 from powermeter.cli_options import JsonOption, SetOption, one_line_errors, settings_of
 from powermeter.drivers import find_driver
 from powermeter.errors import SimulatorError
+from powermeter.priority import go_first
 from powermeter.simulators.device import Segment
 from powermeter.simulators.faults import KINDS, OF_THE_DEVICE, Fault, FaultyDevice
 from powermeter.simulators.pty import RealtimePty
@@ -41,6 +42,7 @@ def simulate(
 ) -> None:
     """Run a simulated meter in real time; the first line printed is its port."""
     with one_line_errors():
+        go_first()
         found = find_driver(driver)
         if found.simulator is None:
             raise SimulatorError(f"{driver}: there is no simulator")

@@ -23,6 +23,7 @@ from powermeter.drivers import find_driver
 from powermeter.errors import MeterError, PortBusyError, RecordingError
 from powermeter.integrate import Limits, WindowResult
 from powermeter.meter import Meter
+from powermeter.priority import go_first
 from powermeter.probing import open_meter
 from powermeter.recorder import Recorder
 from powermeter.recording import META, meta_of, read_meta, write_json
@@ -191,6 +192,7 @@ def _when_released(opened: Callable[[], Meter]) -> Meter:
 def main() -> None:
     """The process's own program."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    go_first()
     try:
         serve(Connection(int(sys.argv[1])))
     except (EOFError, OSError):

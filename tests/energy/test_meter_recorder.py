@@ -183,6 +183,7 @@ def test_orders_and_failures_of_the_process(tmp_path, port):
         recorder.check()
 
 
+@pytest.mark.alone
 def test_the_fastest_setting_with_every_core_busy():
     outcome = run_bench(3.0)
     assert outcome.lost == outcome.malformed == outcome.reopened == 0

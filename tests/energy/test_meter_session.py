@@ -215,9 +215,11 @@ def test_lockstep_throughput_in_cpu_time(tmp_path):
 
 
 @pytest.fixture
-def realtime():
+def realtime(tmp_path_factory):
     device = Ina226Device(3, averages=1, vct_us=1100, ict_us=1100)
-    simulator = RealtimePty(device, idle_w=3.0)
+    # A link goes with the port; the number of a closed pseudo-terminal may soon be another's.
+    link = tmp_path_factory.mktemp("port") / "meter"
+    simulator = RealtimePty(device, idle_w=3.0, link=link)
     yield simulator
     simulator.close()
 

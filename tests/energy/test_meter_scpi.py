@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from powermeter.drivers.scpi import DRIVER, Scpi
 from powermeter.drivers.scpi_answers import ScpiDecoder
+from powermeter.drivers.scpi_meter import is_name
 from powermeter.drivers.scpi_text import LineBuffer, parse_number, resolution
 from powermeter.errors import MeterError, NoAnswerError, RefusedError, WrongInstrumentError
 from powermeter.events import Gap, Malformed, OverRange, Sample
@@ -328,3 +329,18 @@ def test_what_waits_in_the_error_queue_is_taken_first():
     meter, _ = meter_on(answers)
     meter.open()
     assert meter.identity()["ending"] == ENDING
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b"YOKOGAWA,WT310E,C3UE12345E,F1.04", True),
+        (b"KORADKA3005PV2.0", True),
+        (b"D,1,280,9600,1200", False),  # an INA226's reading
+        (b"T,280,12,S", False),
+        (b"!ERR *IDN? unknown", False),
+        (b"1.5E+00,NAN", False),
+    ],
+)
+def test_what_may_be_a_name(line, name):
+    assert is_name(line) is name

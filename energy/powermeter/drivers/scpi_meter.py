@@ -22,6 +22,7 @@ CRLF = b"\r\n"
 _READ_S = 0.05
 _QUIET_S = 0.3
 _NUMBERS_ONLY = re.compile(rb"[0-9.,;+\-EeNnAaIiFf\s]*")  # a reading that an earlier program asked
+_LETTERS = 3  # that a name has at least
 _NO_NAME = (b"!", b"#", b"?")  # how other protocols' answers and errors begin
 
 
@@ -94,9 +95,14 @@ class Conversation:
 
 
 def is_name(line: bytes) -> bool:
-    """Whether a line may answer `*IDN?`: maker, model, number, firmware (IEEE 488.2, 10.14)."""
+    """Whether a line may answer `*IDN?`: maker, model, number, firmware (IEEE 488.2, 10.14).
+
+    A name has letters; a reading that another instrument streams (`D,1,280,9600,1200`) hardly any.
+    """
     printable = line.isascii() and line.decode("ascii", "replace").isprintable()
-    return printable and not line.startswith(_NO_NAME) and not _NUMBERS_ONLY.fullmatch(line)
+    letters = sum(character.isalpha() for character in line.decode("ascii", "replace"))
+    named = letters >= _LETTERS and not _NUMBERS_ONLY.fullmatch(line)
+    return printable and named and not line.startswith(_NO_NAME)
 
 
 def ask_name(transport: Transport, answer_s: float = 0.7) -> str | None:

@@ -24,6 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+LARGEST_COUNT = (1 << 31) - 1  # of iterations, pictures a mini-batch
 ARITHMETICS = ("float32", "fixed")
 UPDATES = ("sgd", "signsgd", "psg")
 
@@ -284,8 +285,17 @@ def check(e: Experiment) -> None:
     need(e.data.validation >= 0, "data.validation", e.data.validation, "0 or more")
     need(0 <= e.data.split_seed < 1 << 64, "data.split_seed", e.data.split_seed, "0 to 2^64 - 1")
     for key in ("iterations", "batch", "log_every", "checkpoint_every"):
-        need(getattr(t, key) >= 1, f"train.{key}", getattr(t, key), "1 or more")
-    need(t.evaluate_every >= 0, "train.evaluate_every", t.evaluate_every, "0 or more")
+        value = getattr(t, key)
+        need(
+            1 <= value <= LARGEST_COUNT, f"train.{key}", value, f"1 or more, up to {LARGEST_COUNT}"
+        )
+    value = t.evaluate_every
+    need(
+        0 <= value <= LARGEST_COUNT,
+        "train.evaluate_every",
+        value,
+        f"0 or more, up to {LARGEST_COUNT}",
+    )
     need(0 <= t.seed < 1 << 64, "train.seed", t.seed, "0 to 2^64 - 1")
     need(0 < e.lr < 1e3, "train.lr", e.lr, "above 0")
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")

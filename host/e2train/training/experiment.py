@@ -284,6 +284,7 @@ def check(e: Experiment) -> None:
     need(e.data.half in (None, *HALVES), "data.half", e.data.half, " or ".join(HALVES))
     need(e.data.validation >= 0, "data.validation", e.data.validation, "0 or more")
     need(0 <= e.data.split_seed < 1 << 64, "data.split_seed", e.data.split_seed, "0 to 2^64 - 1")
+    most = f"up to {LARGEST_COUNT}"
     for key in ("iterations", "batch", "log_every", "checkpoint_every"):
         value = getattr(t, key)
         need(

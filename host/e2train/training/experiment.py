@@ -287,15 +287,13 @@ def check(e: Experiment) -> None:
     most = f"up to {LARGEST_COUNT}"
     for key in ("iterations", "batch", "log_every", "checkpoint_every"):
         value = getattr(t, key)
-        need(
-            1 <= value <= LARGEST_COUNT, f"train.{key}", value, f"1 or more, up to {LARGEST_COUNT}"
-        )
+        need(1 <= value <= LARGEST_COUNT, f"train.{key}", value, f"1 or more, {most}")
     value = t.evaluate_every
     need(
         0 <= value <= LARGEST_COUNT,
         "train.evaluate_every",
         value,
-        f"0 or more, up to {LARGEST_COUNT}",
+        f"0 or more, {most}",
     )
     need(0 <= t.seed < 1 << 64, "train.seed", t.seed, "0 to 2^64 - 1")
     need(0 < e.lr < 1e3, "train.lr", e.lr, "above 0")

@@ -23,7 +23,10 @@ setup(
     package_data={"": DATA},
     zip_safe=False,
     entry_points={
-        "console_scripts": ["e2train = e2train.cli:main", "powermeter = powermeter.cli:main"]
+        "console_scripts": [
+            "e2train = e2train.cli:main",
+            "powermeter = powermeter.cli.commands:main",
+        ]
     },
     # Only what a 32-bit Arm board can install: no torch, no SciPy, no matplotlib here.
     install_requires=[

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from e2train.cost.counter import Counter
 from e2train.data.dataset import Dataset
 from e2train.data.digits import load_digits
 from e2train.device import Device, open_device
+from e2train.device.counter import Counter
 from e2train.errors import UserError
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedArithmetic, FixedSettings
 from e2train.network.float32 import FloatArithmetic
 from e2train.network.float_backend import NumpyFloat, TorchFloat
+from e2train.network.integer import FixedArithmetic, FixedSettings
+from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
 from e2train.network.spec import NetworkSpec

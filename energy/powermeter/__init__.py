@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Power meters: drivers, simulators, recordings and energies with uncertainty and provenance."""
 
+from powermeter.energy.integrate import Limits, WindowResult
+from powermeter.energy.joules import PROVENANCES, Joules, Saving
 from powermeter.errors import MeterError
-from powermeter.integrate import Limits, WindowResult
-from powermeter.joules import PROVENANCES, Joules, Saving
-from powermeter.session import MeterSession, open_session
+from powermeter.record.session import MeterSession, open_session
 
 __all__ = [
     "PROVENANCES",

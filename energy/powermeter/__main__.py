@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m powermeter` is the `powermeter` command."""
 
-from powermeter.cli import main
+from powermeter.cli.commands import main
 
 main()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e2train.training.checkpoint import Checkpoint, read_checkpoint
+from e2train.runs.checkpoint import Checkpoint, read_checkpoint
 
 SETTINGS = """\
 name = "{name}"

@@ -9,12 +9,12 @@ from engine_parts import BACKENDS, SMALL_MOBILENET, SMALL_RESNET, batch, emulato
 from recording_device import RecordingDevice, same, same_calls
 from reference_device import ReferenceDevice
 
-from e2train.cost.counter import Counter
+from e2train.device.counter import Counter
 from e2train.methods import fixed8, psg
 from e2train.methods.sgd import Sgd
 from e2train.methods.slu import SluGates
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
 from e2train.network.network import Network
 
 PSG = psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 16)

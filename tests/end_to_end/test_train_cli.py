@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from e2train.cli import run as cli
-from e2train.training.checkpoint import read_checkpoint
+from e2train.runs.checkpoint import read_checkpoint
 
 SHORT = """\
 [train]

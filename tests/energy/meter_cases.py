@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from powermeter.drivers import find_driver
-from powermeter.integrate import ClockSurvey, Instrument, Limits, WindowIntegral, WindowResult
-from powermeter.recorder import Recorder
-from powermeter.recording import META, meta_of, read_meta, replay, write_json, write_result
-from powermeter.simulators.device import Segment, Trace
-from powermeter.simulators.faults import Fault, FaultyDevice
-from powermeter.simulators.line import SimulatedLine
+from powermeter.energy.integrate import (
+    ClockSurvey,
+    Instrument,
+    Limits,
+    WindowIntegral,
+    WindowResult,
+)
+from powermeter.meters import find_driver
+from powermeter.record.recorder import Recorder
+from powermeter.record.recording import META, meta_of, read_meta, replay, write_json, write_result
+from powermeter.simulation.device import Segment, Trace
+from powermeter.simulation.faults import Fault, FaultyDevice
+from powermeter.simulation.line import SimulatedLine
 
 START_S = 1.7e9
 

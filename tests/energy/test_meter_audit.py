@@ -7,8 +7,8 @@ import pytest
 
 from meter_cases import CASES, record
 from powermeter import open_session
-from powermeter.audit import audit
 from powermeter.errors import RecordingError
+from powermeter.record.audit import audit
 
 
 @pytest.fixture

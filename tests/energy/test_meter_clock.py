@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from powermeter.clock import ClockFit
+from powermeter.energy.clock import ClockFit
 
 SHEET = 50e-6
 

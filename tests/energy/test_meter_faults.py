@@ -7,19 +7,12 @@ import random
 import pytest
 
 from meter_cases import CASES, START_S, Windows, joules_between, record, trace_of
-from powermeter.audit import audit
-from powermeter.drivers import find_driver
+from powermeter.energy.integrate import Limits
 from powermeter.errors import SimulatorError
-from powermeter.integrate import Limits
-from powermeter.recording import EVENTS, integrate_folder, read_meta, read_samples
-from powermeter.simulators.faults import (
-    KINDS,
-    OF_THE_DEVICE,
-    OVERLOAD,
-    REPEAT,
-    Fault,
-    FaultyDevice,
-)
+from powermeter.meters import find_driver
+from powermeter.record.audit import audit
+from powermeter.record.recording import EVENTS, integrate_folder, read_meta, read_samples
+from powermeter.simulation.faults import KINDS, OF_THE_DEVICE, OVERLOAD, REPEAT, Fault, FaultyDevice
 
 RECORDINGS = 84  # a meter
 LASTING = {"ina226-serial": 7.0, "wt310": 30.0, "scpi": 60.0}

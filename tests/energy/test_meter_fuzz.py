@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter_cases import CASES, held_bytes, identity_and_chunks, identity_and_stream
-from powermeter.drivers import find_driver
 from powermeter.events import Sample
+from powermeter.meters import find_driver
 
 STREAMS = {case.driver: identity_and_stream(case) for case in CASES}
 each_meter = pytest.mark.parametrize("name", STREAMS)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers.ina226_lines import MAX_LINE, Config, Err, Hello, LineDecoder, Ok
 from powermeter.events import ClockAnchor, Gap, Malformed, OverRange, Sample
+from powermeter.meters.ina226.protocol import MAX_LINE, Config, Err, Hello, LineDecoder, Ok
 
 
 def decode(*chunks: bytes) -> list:

@@ -8,9 +8,6 @@ import os
 import pytest
 import serial
 
-from powermeter.accuracy import EnergySums, PowerAccuracy, accuracy_from
-from powermeter.drivers import ina226_chip as chip
-from powermeter.drivers.ina226_serial import Ina226Serial
 from powermeter.errors import (
     MeterError,
     NoAnswerError,
@@ -24,7 +21,10 @@ from powermeter.errors import (
     WrongInstrumentError,
 )
 from powermeter.events import Sample
-from powermeter.transport import SerialTransport, is_pseudo_terminal
+from powermeter.meters.accuracy import EnergySums, PowerAccuracy, accuracy_from
+from powermeter.meters.ina226 import chip
+from powermeter.meters.ina226.meter import Ina226Serial
+from powermeter.meters.transport import SerialTransport, is_pseudo_terminal
 
 HELLO = b"!HELLO,EdgePowerMeter,2.0.0,2\n"
 CFG = b"!CFG,avg=4,vct=1100,ict=1100,shunt=0.01,oled=1,stream=1,mode=CSV,sqw=1,period_us=8800\n"

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.budget import MeterErrors, std_dev
-from powermeter.clock import ClockLine
-from powermeter.drivers import ina226_chip as chip
-from powermeter.drivers.ina226_lines import Config
+from powermeter.energy.budget import MeterErrors, std_dev
+from powermeter.energy.clock import ClockLine
+from powermeter.energy.integrate import Instrument, Limits, RunningIntegral, WindowIntegral
 from powermeter.errors import MeterError
 from powermeter.events import Gap, Malformed, OverRange, Pause, Sample
-from powermeter.integrate import Instrument, Limits, RunningIntegral, WindowIntegral
+from powermeter.meters.ina226 import chip
+from powermeter.meters.ina226.protocol import Config
 
 ANY = Limits(min_coverage=0.0, max_gap_s=math.inf, min_samples=1)
 SAME = ClockLine(0.0, 0.0, 1.0, 0.0, 0.0)

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from powermeter import MeterError, open_session
-from powermeter.method import Procedure, fixed_range, net_of, repeats
+from powermeter.energy.net import Procedure, fixed_range, net_of, repeats
 
 
 def measured(folder, seed, idle_after=2.6, seconds=60.0):

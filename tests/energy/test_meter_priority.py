@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from powermeter.priority import go_first
+from powermeter.record.priority import go_first
 
 ASK = """
 import os

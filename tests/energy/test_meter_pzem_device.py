@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers.pzem_models import PZEM_004T, PZEM_017
 from powermeter.errors import SimulatorError
 from powermeter.events import Sample
-from powermeter.simulators.device import CLOCK_JUMP, REBOOT
-from powermeter.simulators.pty import RealtimePty
-from powermeter.simulators.pzem_device import REFUSE, PzemDevice
+from powermeter.meters.pzem.models import PZEM_004T, PZEM_017
+from powermeter.meters.pzem.simulator import REFUSE, PzemDevice
+from powermeter.simulation.device import CLOCK_JUMP, REBOOT
+from powermeter.simulation.pty import RealtimePty
 
 READ_10 = bytes.fromhex("01 04 00 00 00 0A 70 0D")
 RESET = bytes.fromhex("01 42 80 11")

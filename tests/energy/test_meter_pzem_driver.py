@@ -7,10 +7,6 @@ from itertools import pairwise
 import pytest
 
 from meter_parts import Scripted, events_of, listen, with_crc
-from powermeter.drivers import find_driver
-from powermeter.drivers.pzem import DRIVER_004T, DRIVER_017, Pzem
-from powermeter.drivers.pzem_frames import ModbusError
-from powermeter.drivers.pzem_models import PZEM_004T, PZEM_017
 from powermeter.errors import (
     MeterError,
     NoAnswerError,
@@ -19,9 +15,13 @@ from powermeter.errors import (
     WrongInstrumentError,
 )
 from powermeter.events import Gap, Sample
-from powermeter.simulators.device import REBOOT, SKIP, Trace
-from powermeter.simulators.line import SimulatedLine
-from powermeter.simulators.pzem_device import LATE, REFUSE, PzemDevice
+from powermeter.meters import find_driver
+from powermeter.meters.pzem.meter import DRIVER_004T, DRIVER_017, Pzem
+from powermeter.meters.pzem.models import PZEM_004T, PZEM_017
+from powermeter.meters.pzem.protocol import ModbusError
+from powermeter.meters.pzem.simulator import LATE, REFUSE, PzemDevice
+from powermeter.simulation.device import REBOOT, SKIP, Trace
+from powermeter.simulation.line import SimulatedLine
 
 READ_10 = bytes.fromhex("01 04 00 00 00 0A 70 0D")
 REPLY_10 = bytes.fromhex(

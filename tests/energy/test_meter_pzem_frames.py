@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter_parts import with_crc
-from powermeter.drivers.pzem_decoder import PzemDecoder
-from powermeter.drivers.pzem_frames import (
+from powermeter.events import Gap, Malformed, OverRange, Sample
+from powermeter.meters.pzem.models import PZEM_004T, PZEM_017
+from powermeter.meters.pzem.protocol import (
     READ_INPUT,
     ModbusError,
+    PzemDecoder,
     Reply,
     ReplySplitter,
     read_holding,
     read_input,
     reset_energy,
 )
-from powermeter.drivers.pzem_models import PZEM_004T, PZEM_017
-from powermeter.events import Gap, Malformed, OverRange, Sample
 
 REQUEST = bytes.fromhex("01 04 00 00 00 0A 70 0D")
 REPLY = bytes.fromhex("01 04 14 08 C5 00 6C 00 00 00 F2 00 00 18 3D 00 00 01 F4 00 64 00 00 53 8E")

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers import rapl
-from powermeter.drivers.rapl import DRIVER, PowercapTransport, Rapl
-from powermeter.drivers.rapl_counters import MOST_W, RaplDecoder
 from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
 from powermeter.events import Gap, Malformed, Sample
+from powermeter.meters import rapl
+from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder
 from scpi_parts import Clock
 
 RANGE = 262_143_328_850  # what intel_rapl reports for 32 bits of 61 uJ

@@ -13,7 +13,7 @@ import pytest
 
 import powermeter
 from powermeter import open_session
-from powermeter.bench import run_bench
+from powermeter.cli.bench import run_bench
 from powermeter.errors import (
     NoPacketError,
     PortBusyError,
@@ -21,13 +21,13 @@ from powermeter.errors import (
     SimulatorError,
     WrongInstrumentError,
 )
-from powermeter.probing import open_meter, probe_port
-from powermeter.process import RecorderProcess
-from powermeter.rawlog import RawLog, read_raw
-from powermeter.recording import RESULT, integrate_folder, read_samples, rederive
-from powermeter.simulators.faults import Fault, FaultyDevice
-from powermeter.simulators.ina226_device import Ina226Device
-from powermeter.simulators.pty import RealtimePty
+from powermeter.meters.ina226.simulator import Ina226Device
+from powermeter.meters.probing import open_meter, probe_port
+from powermeter.record.process import RecorderProcess
+from powermeter.record.rawlog import RawLog, read_raw
+from powermeter.record.recording import RESULT, integrate_folder, read_samples, rederive
+from powermeter.simulation.faults import Fault, FaultyDevice
+from powermeter.simulation.pty import RealtimePty
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(powermeter.__file__).parents[1])}
 

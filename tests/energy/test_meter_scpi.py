@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers.scpi import DRIVER, Scpi
-from powermeter.drivers.scpi_answers import ScpiDecoder
-from powermeter.drivers.scpi_meter import is_name
-from powermeter.drivers.scpi_text import LineBuffer, parse_number, resolution
 from powermeter.errors import MeterError, NoAnswerError, RefusedError, WrongInstrumentError
 from powermeter.events import Gap, Malformed, OverRange, Sample
-from powermeter.simulators.device import REBOOT, Trace
-from powermeter.simulators.faults import CORRUPT, INTERLEAVE, REPEAT, TRUNCATE, Fault, FaultyDevice
-from powermeter.simulators.line import SimulatedLine
+from powermeter.meters.scpi.meter import DRIVER, Scpi
+from powermeter.meters.scpi.protocol import LineBuffer, ScpiDecoder, parse_number, resolution
+from powermeter.meters.scpi.settings import is_name
+from powermeter.simulation.device import REBOOT, Trace
+from powermeter.simulation.faults import CORRUPT, INTERLEAVE, REPEAT, TRUNCATE, Fault, FaultyDevice
+from powermeter.simulation.line import SimulatedLine
 from scpi_parts import Clock, ScriptedTransport, joules_between
 
 IDN = b"RIGOL TECHNOLOGIES,DP832,DP8C123456789,00.01.16\r\n"

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers.scpi_text import parse_number
 from powermeter.errors import SimulatorError
-from powermeter.simulators.device import CLOCK_JUMP, REBOOT, SKIP
-from powermeter.simulators.scpi_device import header_pattern, nr3, units
-from powermeter.simulators.scpi_supply import SupplyDevice
-from powermeter.simulators.scpi_wt310 import Wt310Device
+from powermeter.meters.scpi.protocol import parse_number
+from powermeter.meters.scpi.simulator import SupplyDevice, header_pattern, nr3, units
+from powermeter.meters.wt310.simulator import Wt310Device
+from powermeter.simulation.device import CLOCK_JUMP, REBOOT, SKIP
 
 
 def ask(device, message):

@@ -9,8 +9,6 @@ from contextlib import closing
 
 import pytest
 
-from powermeter.drivers import scpi, wt310
-from powermeter.drivers.scpi_visa import VisaTransport
 from powermeter.errors import (
     MeterError,
     NoPortError,
@@ -18,8 +16,11 @@ from powermeter.errors import (
     PortClosedError,
     PortPermissionError,
 )
-from powermeter.simulators.pty import RealtimePty
-from powermeter.transport import SerialTransport
+from powermeter.meters.scpi import meter as scpi
+from powermeter.meters.scpi.visa import VisaTransport
+from powermeter.meters.transport import SerialTransport
+from powermeter.meters.wt310 import meter as wt310
+from powermeter.simulation.pty import RealtimePty
 
 
 @pytest.fixture

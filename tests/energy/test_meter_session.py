@@ -16,9 +16,9 @@ import pytest
 import powermeter
 from powermeter import MeterError, open_session
 from powermeter.errors import RecordingError, SimulatorError
-from powermeter.recording import integrate_folder, read_samples, rederive
-from powermeter.simulators.ina226_device import Ina226Device
-from powermeter.simulators.pty import LockstepPty, RealtimePty
+from powermeter.meters.ina226.simulator import Ina226Device
+from powermeter.record.recording import integrate_folder, read_samples, rederive
+from powermeter.simulation.pty import LockstepPty, RealtimePty
 
 
 def trace_of(step: int) -> list[tuple[float, float]]:
@@ -269,7 +269,7 @@ def test_unplugging_leaves_no_held_value(tmp_path, realtime):
 
 
 def test_lockstep_does_not_wait_for_ever_without_a_reader(monkeypatch):
-    monkeypatch.setattr("powermeter.simulators.pty._STALL_S", 0.3)
+    monkeypatch.setattr("powermeter.simulation.pty._STALL_S", 0.3)
     simulator = LockstepPty(Ina226Device())
     try:
         with pytest.raises(SimulatorError, match="nobody reads"):

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from powermeter.clock import ClockLine
-from powermeter.drivers import ina226_chip as chip
-from powermeter.drivers.ina226_lines import Config, LineDecoder
+from powermeter.energy.clock import ClockLine
+from powermeter.energy.integrate import Instrument, Limits, RunningIntegral, WindowIntegral
 from powermeter.errors import SimulatorError
 from powermeter.events import ClockAnchor, Gap, Malformed, Sample
-from powermeter.integrate import Instrument, Limits, RunningIntegral, WindowIntegral
-from powermeter.simulators.device import split_segments
-from powermeter.simulators.ina226_device import Ina226Device
+from powermeter.meters.ina226 import chip
+from powermeter.meters.ina226.protocol import Config, LineDecoder
+from powermeter.meters.ina226.simulator import Ina226Device
+from powermeter.simulation.device import split_segments
 
 INSTRUMENT = Instrument(0.0088, chip.accuracy(0.01), "simulated")
 DEVICE_TIME = ClockLine(0.0, 0.0, 1.0, 0.0, 0.0)

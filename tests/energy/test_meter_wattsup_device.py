@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers.wattsup_decoder import WattsUpDecoder
 from powermeter.errors import SimulatorError
 from powermeter.events import OverRange, Sample
-from powermeter.simulators.cycle import Cycle
-from powermeter.simulators.device import CLOCK_JUMP, REBOOT, SKIP
-from powermeter.simulators.wattsup_device import FIELDS, WattsUpDevice
+from powermeter.meters.wattsup.protocol import WattsUpDecoder
+from powermeter.meters.wattsup.simulator import FIELDS, WattsUpDevice
+from powermeter.simulation.cycle import Cycle
+from powermeter.simulation.device import CLOCK_JUMP, REBOOT, SKIP
 
 START = b"#L,W,3,E,,1;"
 segments = st.lists(
@@ -97,7 +97,7 @@ def test_instruments_differ_and_stay_within_the_accuracy():
 
 
 def test_the_stated_uncertainty_is_the_spread_of_the_instruments():
-    from powermeter.drivers.wattsup import ACCURACY
+    from powermeter.meters.wattsup.meter import ACCURACY
 
     errors = []
     for seed in range(300):

@@ -7,9 +7,6 @@ from itertools import pairwise
 import pytest
 
 from meter_parts import Scripted, events_of, listen
-from powermeter.drivers import find_driver
-from powermeter.drivers.wattsup import BAUD, DRIVER, WattsUp, probe
-from powermeter.drivers.wattsup_packets import Header
 from powermeter.errors import (
     MeterError,
     NoAnswerError,
@@ -18,9 +15,12 @@ from powermeter.errors import (
     WrongInstrumentError,
 )
 from powermeter.events import Gap, Sample
-from powermeter.simulators.device import REBOOT, Trace
-from powermeter.simulators.line import SimulatedLine
-from powermeter.simulators.wattsup_device import FIELDS, WattsUpDevice
+from powermeter.meters import find_driver
+from powermeter.meters.wattsup.meter import BAUD, DRIVER, WattsUp, probe
+from powermeter.meters.wattsup.protocol import Header
+from powermeter.meters.wattsup.simulator import FIELDS, WattsUpDevice
+from powermeter.simulation.device import REBOOT, Trace
+from powermeter.simulation.line import SimulatedLine
 
 VERSION = b"#v,-,8,1,32768,6,16,4,42,20071130093000,3A;\r\n"
 HEADER = f"#h,-,18,{','.join(FIELDS)};\r\n".encode()

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers.wattsup_decoder import WattsUpDecoder
-from powermeter.drivers.wattsup_packets import (
+from powermeter.events import Gap, Malformed, OverRange, Sample
+from powermeter.meters.wattsup.protocol import (
     MAX_PACKET,
     Header,
     Packet,
     PacketSplitter,
     Reading,
     Version,
+    WattsUpDecoder,
     contradiction,
     interpret,
 )
-from powermeter.events import Gap, Malformed, OverRange, Sample
 
 NAMES = (
     *("W", "V", "A", "WH", "Cost", "WH/Mo", "Cost/Mo", "Wmax", "Vmax", "Amax"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meter_cases import CASES, START_S, Windows, joules_between, record, trace_of
-from powermeter.recording import integrate_folder
+from powermeter.record.recording import integrate_folder
 
 RECORDINGS, WINDOWS = 50, 4
 LEAST = 62  # periods: a window is to hold 60 readings

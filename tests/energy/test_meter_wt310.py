@@ -8,9 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from powermeter.drivers import wt310_ranges as ranges
-from powermeter.drivers.wt310 import DRIVER, Wt310
-from powermeter.drivers.wt310_lines import READ, Wt310Decoder
 from powermeter.errors import (
     MeterError,
     NoAnswerError,
@@ -20,9 +17,12 @@ from powermeter.errors import (
     WrongInstrumentError,
 )
 from powermeter.events import Gap, Malformed, OverRange, Sample
-from powermeter.simulators.device import REBOOT, SKIP, Trace
-from powermeter.simulators.faults import REPEAT, Fault, FaultyDevice
-from powermeter.simulators.line import SimulatedLine
+from powermeter.meters.wt310 import protocol as ranges
+from powermeter.meters.wt310.meter import DRIVER, Wt310
+from powermeter.meters.wt310.protocol import READ, Wt310Decoder
+from powermeter.simulation.device import REBOOT, SKIP, Trace
+from powermeter.simulation.faults import REPEAT, Fault, FaultyDevice
+from powermeter.simulation.line import SimulatedLine
 from scpi_parts import Clock, ScriptedTransport, joules_between
 
 IDN = b"YOKOGAWA,WT310E,C3SG12034E,F1.04\r\n"

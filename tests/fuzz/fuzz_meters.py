@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "energy"))
 
 with atheris.instrument_imports(include=["powermeter"]):
     from meter_cases import CASES, held_bytes, identity_and_stream
-    from powermeter.drivers import find_driver
     from powermeter.errors import MeterError
-    from powermeter.rawlog import read_raw
-    from powermeter.simulators.faults import Fault
+    from powermeter.meters import find_driver
+    from powermeter.record.rawlog import read_raw
+    from powermeter.simulation.faults import Fault
 
 STREAMS = [(case.driver, *identity_and_stream(case)) for case in CASES]
 _HELD = 20_000

@@ -11,10 +11,10 @@ import pytest
 from recording_device import RecordingDevice, same_calls
 from reference_device import ReferenceDevice
 
-from e2train.device.csim import CsimTransport
-from e2train.device.csim_library import CsimUnavailable
-from e2train.device.kernel_device import KernelDevice
-from e2train.hardware import generated as hw
+from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator.csim import CsimTransport
+from e2train.device.accelerator.csim_build import CsimUnavailable
+from e2train.device.accelerator.device import KernelDevice
 
 PATTERN = 0xA5
 GUARD = 64  # bytes between buffers

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from e2train.hardware import generated as hw
+from e2train.device.accelerator import generated as hw
 
 
 class FakeTransport:

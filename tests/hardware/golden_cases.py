@@ -24,7 +24,7 @@ from reference_device import (
 )
 
 from e2train.device import Geometry
-from e2train.hardware.launch import Launch
+from e2train.device.accelerator.launch import Launch
 from golden_device import GoldenDevice, blocked
 
 REFERENCE = ReferenceDevice()

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from e2train.device.kernel_device import KernelDevice
-from e2train.hardware import generated as hw
-from e2train.hardware import layout
-from e2train.hardware.driver import Driver
-from e2train.hardware.launch import Launch, Result
-from e2train.hardware.limits import Buffer, check_buffers, check_sizes
-from e2train.hardware.vectors import VectorUnit
+from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator import layout
+from e2train.device.accelerator.device import KernelDevice
+from e2train.device.accelerator.driver import Driver
+from e2train.device.accelerator.launch import Launch, Result
+from e2train.device.accelerator.limits import Buffer, check_buffers, check_sizes
+from e2train.device.accelerator.vector_unit import VectorUnit
 from fake_transport import FakeTransport
 
 MAGIC = b"E2GV0001"

@@ -23,8 +23,8 @@ from device_cases import Values  # noqa: E402
 
 import golden_cases as cases  # noqa: E402
 from e2train.device import Geometry  # noqa: E402
-from e2train.hardware import generated as hw  # noqa: E402
-from e2train.network.catalogue import network_spec  # noqa: E402
+from e2train.device.accelerator import generated as hw  # noqa: E402
+from e2train.network.models import network_spec  # noqa: E402
 from golden_device import GoldenDevice, refused  # noqa: E402
 from test_kernel_errors import BAD, GOOD, MEMORY  # noqa: E402
 

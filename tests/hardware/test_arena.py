@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2train.device.accelerator.limits import LaunchRefused
+from e2train.device.accelerator.memory import Arena
 from e2train.errors import UserError
-from e2train.hardware.arena import Arena
-from e2train.hardware.limits import LaunchRefused
 
 SIZE = 1 << 14
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csim_device import csim
-from e2train.cost.hardware_psg import psg_pass
-from e2train.cost.hardware_tiles import Options, Tally, weight_pass
-from e2train.hardware import generated as hw
-from e2train.hardware.plan import plan_convolution, position_tally, tiles_of
+from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator.tiling.cycles import Options, Tally, weight_pass
+from e2train.device.accelerator.tiling.plan import plan_convolution, position_tally, tiles_of
+from e2train.device.accelerator.tiling.psg_cycles import psg_pass
 
 BATCHES = st.sampled_from((1, 16, 17, 33))
 SEEDS = st.integers(0, 2**32 - 1)

@@ -10,10 +10,11 @@ import pytest
 
 from csim_device import watched_transport
 from e2train import cli
-from e2train.device import csim_library, open_device
-from e2train.device.csim_library import CsimUnavailable
+from e2train.device import open_device
+from e2train.device.accelerator import csim_build
+from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator.csim_build import CsimUnavailable
 from e2train.errors import UserError
-from e2train.hardware import generated as hw
 
 KERNEL = """
 #include "ap_int.h"
@@ -45,19 +46,19 @@ def answer(library):
 
 
 def load(root):
-    csim_library.load.cache_clear()
-    return csim_library.load(root)
+    csim_build.load.cache_clear()
+    return csim_build.load(root)
 
 
 @pytest.fixture(autouse=True)
 def forget():
     yield
-    csim_library.load.cache_clear()
+    csim_build.load.cache_clear()
 
 
 def needs_headers():
     try:
-        csim_library.ap_types()
+        csim_build.ap_types()
     except CsimUnavailable as error:
         pytest.skip(str(error))
 
@@ -65,10 +66,10 @@ def needs_headers():
 def test_it_is_built_once_and_again_when_a_source_changes(checkout, monkeypatch):
     needs_headers()
     assert answer(load(checkout)) == 42
-    compile_all = csim_library._compile
-    monkeypatch.setattr(csim_library, "_compile", lambda *given: pytest.fail("built again"))
+    compile_all = csim_build._compile
+    monkeypatch.setattr(csim_build, "_compile", lambda *given: pytest.fail("built again"))
     assert answer(load(checkout)) == 42
-    monkeypatch.setattr(csim_library, "_compile", compile_all)
+    monkeypatch.setattr(csim_build, "_compile", compile_all)
     write(checkout, 8)
     assert answer(load(checkout)) == 43
     kept = sorted(path.suffix for path in (checkout.parent / "cache/e2train").iterdir())
@@ -77,7 +78,8 @@ def test_it_is_built_once_and_again_when_a_source_changes(checkout, monkeypatch)
 
 def test_processes_that_need_it_at_once_build_it_once(checkout):
     needs_headers()
-    tell = "import sys; from pathlib import Path; from e2train.device import csim_library as c; "
+    tell = "import sys; from pathlib import Path; "
+    tell += "from e2train.device.accelerator import csim_build as c; "
     tell += "made = c._compile; c._compile = lambda *given: (print('built'), made(*given)); "
     tell += "c.load(Path(sys.argv[1]))"
     command = [sys.executable, "-c", tell, str(checkout)]
@@ -89,11 +91,11 @@ def test_processes_that_need_it_at_once_build_it_once(checkout):
 
 def test_a_header_that_changes_counts(checkout):
     needs_headers()
-    before = csim_library._key("g++", checkout)
+    before = csim_build._key("g++", checkout)
     (checkout / "hls/include/width.hpp").write_text("#define W 8\n", encoding="utf-8")
-    added = csim_library._key("g++", checkout)
+    added = csim_build._key("g++", checkout)
     (checkout / "hls/include/width.hpp").write_text("#define W 9\n", encoding="utf-8")
-    assert len({before, added, csim_library._key("g++", checkout)}) == 3
+    assert len({before, added, csim_build._key("g++", checkout)}) == 3
 
 
 def one_line(root, says):
@@ -108,7 +110,7 @@ def test_no_checkout(tmp_path):
 
 
 def test_no_headers(checkout, monkeypatch):
-    monkeypatch.setattr(csim_library, "find_spec", lambda name: None)
+    monkeypatch.setattr(csim_build, "find_spec", lambda name: None)
     one_line(checkout, r"needs the ap_types headers of hls4ml: pip install 'e2train\[hls\]'")
 
 
@@ -132,8 +134,8 @@ def test_a_cache_that_cannot_be_written_to(checkout, monkeypatch):
 
 
 def test_the_command_says_it_in_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(csim_library, "find_spec", lambda name: None)
-    csim_library.load.cache_clear()
+    monkeypatch.setattr(csim_build, "find_spec", lambda name: None)
+    csim_build.load.cache_clear()
     assert cli.run(["device", "selftest", "--device", "csim"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("e2train: device csim needs the ap_types")
@@ -148,7 +150,7 @@ def test_csim_has_no_backends():
 
 def test_list_names_csim_without_building_it(monkeypatch, capsys):
     needs_headers()
-    monkeypatch.setattr(csim_library, "load", lambda: pytest.fail("built"))
+    monkeypatch.setattr(csim_build, "load", lambda: pytest.fail("built"))
     assert cli.run(["device", "list"]) == 0
     (row,) = (line for line in capsys.readouterr().out.splitlines() if "csim" in line)
     assert "yes" in row and shutil.which("g++") is not None

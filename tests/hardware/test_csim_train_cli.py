@@ -14,7 +14,7 @@ import pytest
 
 from csim_device import watched_transport
 from e2train import cli
-from e2train.training.checkpoint import read_checkpoint
+from e2train.runs.checkpoint import read_checkpoint
 
 EXPERIMENT = """\
 name = "case"

@@ -17,14 +17,14 @@ from engine_parts import batch, emulator, fixed_network
 from recording_device import RecordingDevice, same_calls
 
 from csim_device import watched_transport
-from e2train.cost.counter import Counter
-from e2train.device.csim import CsimTransport
-from e2train.device.kernel_device import KernelDevice
+from e2train.device.accelerator.csim import CsimTransport
+from e2train.device.accelerator.device import KernelDevice
+from e2train.device.counter import Counter
 from e2train.methods import fixed8, psg
 from e2train.methods.sgd import Sgd
 from e2train.methods.slu import SluGates
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
 
 PSG = psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 16)
 

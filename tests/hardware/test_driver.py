@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from e2train.device import Geometry
-from e2train.device.kernel_device import KernelDevice
+from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator.device import KernelDevice
+from e2train.device.accelerator.driver import Driver, KernelError
+from e2train.device.accelerator.launch import Launch
+from e2train.device.accelerator.limits import Buffer, LaunchRefused, check_buffers
+from e2train.device.accelerator.memory import Block
 from e2train.errors import UserError
-from e2train.hardware import generated as hw
-from e2train.hardware.driver import Driver, KernelError
-from e2train.hardware.launch import Launch
-from e2train.hardware.limits import Buffer, LaunchRefused, check_buffers
-from e2train.hardware.memory import Block
 from fake_transport import FakeTransport
 
 BASE = 0x1000_0000

@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from e2train import cli
+from e2train.device.accelerator import generated, generator
+from e2train.device.accelerator.config import CHECKOUT, CONFIG, argument_offsets, load_config
 from e2train.errors import UserError
-from e2train.hardware import generated, generator
-from e2train.hardware.config import CHECKOUT, CONFIG, argument_offsets, load_config
 
 FILES = sorted(generator.render(load_config()))
 

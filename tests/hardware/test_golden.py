@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from csim_device import watched_transport
-from e2train.device.csim_library import load
-from e2train.network.catalogue import network_spec
+from e2train.device.accelerator.csim_build import load
+from e2train.network.models import network_spec
 from golden_vectors import NETWORKS, main, network_geometries, small, write
 
 HLS = Path(__file__).resolve().parents[2] / "hls"
@@ -49,7 +49,7 @@ def test_all_integers_are_equal(bench, vectors):
 
 def test_every_operation_is_in_them(vectors):
     """The operation register of every launch, read back from the files."""
-    from e2train.hardware import generated as hw
+    from e2train.device.accelerator import generated as hw
 
     seen = set()
     for path in vectors:

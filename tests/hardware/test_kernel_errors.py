@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csim_device import WatchedTransport, watched_transport
-from e2train.hardware import generated as hw
+from e2train.device.accelerator import generated as hw
 
 MEMORY = 1 << 20
 A, B, ROWS, MASK, RESIDUAL, CARRY, OUT, SCRATCH, RESULT = (

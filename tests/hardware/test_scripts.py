@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2train.hardware.config import load_config
+from e2train.device.accelerator.config import load_config
 
 HLS = Path(__file__).resolve().parents[2] / "hls"
 sys.path.insert(0, str(HLS / "checks"))

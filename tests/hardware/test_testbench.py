@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2train.hardware import generated as hw
+from e2train.device.accelerator import generated as hw
 
 HLS = Path(__file__).resolve().parents[2] / "hls"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_device import ReferenceDevice, clipped, let_through, peak_of, per_channel, rounded
 
-from e2train.hardware import generated as hw
+from e2train.device.accelerator import generated as hw
 from vector_bench import (
     Launch,
     blocked_size,

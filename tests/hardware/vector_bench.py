@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e2train.hardware import generated as hw
+from e2train.device.accelerator import generated as hw
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).with_name("cpp") / "vector_shim.cpp"

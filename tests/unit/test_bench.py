@@ -9,8 +9,8 @@ from engine_parts import float_network
 from e2train import cli
 from e2train.bench import emulator as bench
 from e2train.bench.emulator import EmulatorTraining, ForcedGates
-from e2train.cost.counter import Counter
-from e2train.network.catalogue import network_spec
+from e2train.device.counter import Counter
+from e2train.network.models import network_spec
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2train.bench.sign_bound_table import LAYERS, random_layer, rows
+from e2train.device.emulator.numpy_emulator import NumpyEmulator
 from e2train.device.geometry import Geometry
-from e2train.device.numpy_device import NumpyEmulator
-from e2train.methods.bound import Predictor, failure_bound, layer_geometry, observed_failures
-from e2train.methods.bound_table import LAYERS, random_layer, rows
+from e2train.methods.sign_bound import Predictor, failure_bound, layer_geometry, observed_failures
 
 DEVICE = NumpyEmulator()
 LAYER = Geometry(8, 12, 12, 8, (3, 3), 1, 1, 1)

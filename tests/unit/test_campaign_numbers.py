@@ -21,7 +21,7 @@ from e2train.campaign.store import Claim, Store
 from e2train.campaign.tables import columns, html_table, words
 from e2train.errors import UserError
 from powermeter import Joules, WindowResult
-from powermeter.budget import Budget
+from powermeter.energy.budget import Budget
 
 
 def window(joules=300.0, seconds=100.0, gain=0.0, own=0.0, provenance="metered", reason=""):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from e2train.cli import run
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec
 
 
 def found(capsys, *arguments):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2train.cost.counter import ELEMENTWISE, LEVELS, PASSES, Counter
+from e2train.device.counter import ELEMENTWISE, LEVELS, PASSES, Counter
 from e2train.device.geometry import Geometry
 
 WIDTHS = st.sampled_from([4, 8, 10, 16, 32])

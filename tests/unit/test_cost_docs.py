@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from e2train.cost.closed_form import (
+from e2train.cost.counts import FULL_SIGN, PSG, iteration
+from e2train.cost.energy import EnergyModel
+from e2train.cost.paper import (
     BATCH,
     PRINTED,
     TABLES,
@@ -16,8 +18,6 @@ from e2train.cost.closed_form import (
     main,
     product_of_factors,
 )
-from e2train.cost.energy import EnergyModel
-from e2train.cost.plan import FULL_SIGN, PSG, iteration
 from e2train.cost.summary import skippable_share
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cost.md").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2train.cost.counter import Counter
 from e2train.cost.energy import EnergyModel
 from e2train.cost.table import DEFAULT_PATH
+from e2train.device.counter import Counter
 from e2train.device.geometry import Geometry
 from e2train.errors import UserError
 

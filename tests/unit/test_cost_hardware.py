@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from e2train.cli import run
-from e2train.cost import hardware_area
+from e2train.cost.accelerator import area
+from e2train.cost.accelerator.area import ramb18
+from e2train.cost.accelerator.summary import CONVOLUTIONS, Question, hardware_summary
+from e2train.cost.accelerator.tables import TABLES
+from e2train.cost.accelerator.work import Setting
 from e2train.cost.energy import EnergyModel
-from e2train.cost.hardware import CONVOLUTIONS, Question, hardware_summary
-from e2train.cost.hardware_area import ramb18
-from e2train.cost.hardware_docs import TABLES
-from e2train.cost.hardware_work import Setting
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec
 
 SOURCES = Path(__file__).parents[2] / "hls" / "src"
 
@@ -187,9 +187,9 @@ def test_block_ram_by_shape(depth, width, blocks):
 @pytest.mark.parametrize(
     ("pattern", "count"),
     [
-        (r"^\s+mac_core\(", hardware_area.CORE_CALLS),
-        (r"^\s+RowBuffer \w+;", hardware_area.TILE_BUFFERS),
-        (r"^\s+ColumnBuffer \w+;", hardware_area.TILE_BUFFERS),
+        (r"^\s+mac_core\(", area.CORE_CALLS),
+        (r"^\s+RowBuffer \w+;", area.TILE_BUFFERS),
+        (r"^\s+ColumnBuffer \w+;", area.TILE_BUFFERS),
     ],
 )
 def test_instances_are_those_of_the_source(pattern, count):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from engine_parts import batch, fixed_network
 
-from e2train.cost.hardware_iteration import iteration_work, position_work, weight_work
-from e2train.cost.hardware_psg import psg_pass
-from e2train.cost.hardware_tiles import REQUANTISED, Options, Tally
-from e2train.cost.hardware_work import VECTOR, Setting
+from e2train.cost.accelerator.iteration import iteration_work, position_work, weight_work
+from e2train.cost.accelerator.work import VECTOR, Setting
 from e2train.device import Geometry, open_device
-from e2train.hardware.plan import plan_convolution, tiles_of
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
+from e2train.device.accelerator.tiling.cycles import REQUANTISED, Options, Tally
+from e2train.device.accelerator.tiling.plan import plan_convolution, tiles_of
+from e2train.device.accelerator.tiling.psg_cycles import psg_pass
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
 
 SAMPLES = 19
 COUNTED = {

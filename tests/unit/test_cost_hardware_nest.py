@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2train.cost.hardware_array import HARDWARE as CONFIGURED
-from e2train.cost.hardware_psg import (
+from e2train.device.accelerator.tiling.array import HARDWARE as CONFIGURED
+from e2train.device.accelerator.tiling.cycles import (
+    STEP_LATENCY,
+    Options,
+    Tiles,
+    position_pass,
+    weight_pass,
+)
+from e2train.device.accelerator.tiling.psg_cycles import (
     SlotTile,
     compact,
     filter_visits,
@@ -18,7 +25,6 @@ from e2train.cost.hardware_psg import (
     random_unsure,
     slot_tiles,
 )
-from e2train.cost.hardware_tiles import STEP_LATENCY, Options, Tiles, position_pass, weight_pass
 from e2train.device.geometry import Geometry
 from hardware_geometries import geometries, touched
 

@@ -6,14 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from e2train.cost.counter import ELEMENTWISE, Counter
-from e2train.cost.plan import FIXED8, FLOAT32, FULL_SIGN, OFFERED, PSG, expected, iteration
-from e2train.device.numpy_device import NumpyEmulator
+from e2train.cost.counts import FIXED8, FLOAT32, FULL_SIGN, OFFERED, PSG, expected, iteration
+from e2train.device.counter import ELEMENTWISE, Counter
+from e2train.device.emulator.numpy_emulator import NumpyEmulator
 from e2train.methods.slu_gates import gate_macs
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedArithmetic, FixedSettings
 from e2train.network.float32 import FloatArithmetic
 from e2train.network.float_backend import NumpyFloat
+from e2train.network.integer import FixedArithmetic, FixedSettings
+from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
 

@@ -7,7 +7,8 @@ from device_cases import device
 from reference_device import convolved, input_gradient, weight_gradient
 
 from e2train import cli
-from e2train.device import numpy_device, selftest
+from e2train.device import selftest
+from e2train.device.emulator import numpy_emulator as numpy_device
 
 
 def test_list_names_every_backend(capsys):

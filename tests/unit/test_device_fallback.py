@@ -10,8 +10,9 @@ from device_cases import device
 from reference_device import convolved
 
 from e2train import device as device_package
-from e2train.device import Geometry, memory_pool, native_library, open_device
-from e2train.device.memory_pool import MemoryPool
+from e2train.device import Geometry, open_device
+from e2train.device.emulator import library, memory_pool
+from e2train.device.emulator.memory_pool import MemoryPool
 from e2train.errors import UserError
 
 GEOMETRY = Geometry(5, 6, 7, 9, (3, 3), 1, 1, 1)
@@ -21,12 +22,12 @@ GEOMETRY = Geometry(5, 6, 7, 9, (3, 3), 1, 1, 1)
 def fresh_library(monkeypatch, tmp_path):
     """`load` forgets what it loaded, now and afterwards, and keeps builds in `tmp_path`."""
     device("native")
-    key = native_library._key(native_library._compiler(), native_library.FLAG_SETS[0])
-    kernels = native_library._cache_folder() / f"kernels-{key}.so"
-    native_library.load.cache_clear()
+    key = library._key(library._compiler(), library.FLAG_SETS[0])
+    kernels = library._cache_folder() / f"kernels-{key}.so"
+    library.load.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield kernels
-    native_library.load.cache_clear()
+    library.load.cache_clear()
 
 
 def no_compiler(monkeypatch):
@@ -102,7 +103,7 @@ def test_a_library_that_does_not_load_is_not_kept(monkeypatch, fresh_library, tm
 def test_kernels_are_built_once_and_kept(monkeypatch, fresh_library, tmp_path):
     monkeypatch.setenv("CXX", compiler_script(tmp_path, f'cp "{fresh_library}" "$target"'))
     for _ in range(2):
-        native_library.load.cache_clear()
+        library.load.cache_clear()
         assert open_device("emulator", backend="native").name.startswith("emulator (native: ")
     assert (tmp_path / "calls").read_text().count("called") == 1
     assert len(list((tmp_path / "cache" / "e2train").iterdir())) == 1
@@ -119,16 +120,16 @@ def test_without_a_writable_cache_kernels_are_built_for_this_process(
 
 
 def test_changed_sources_or_flags_are_another_library(monkeypatch, tmp_path):
-    compiler = native_library._compiler()
-    key = native_library._key(compiler, ())
-    assert native_library._key(compiler, ("-O1",)) != key
-    for path in native_library.SOURCES.glob("*.[ch]pp"):
+    compiler = library._compiler()
+    key = library._key(compiler, ())
+    assert library._key(compiler, ("-O1",)) != key
+    for path in library.SOURCES.glob("*.[ch]pp"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(native_library, "SOURCES", tmp_path)
-    assert native_library._key(compiler, ()) == key
+    monkeypatch.setattr(library, "SOURCES", tmp_path)
+    assert library._key(compiler, ()) == key
     with open(tmp_path / "lanes.hpp", "a", encoding="utf-8") as stream:
         stream.write("// changed\n")
-    assert native_library._key(compiler, ()) != key
+    assert library._key(compiler, ()) != key
 
 
 def test_unknown_names():
@@ -158,7 +159,7 @@ def test_the_native_emulator_needs_no_torch():
 
 def test_float32_is_taken_only_where_it_is_proven_exact():
     torch = pytest.importorskip("torch")
-    from e2train.device.torch_product import exact_dtype
+    from e2train.device.emulator.torch_product import exact_dtype
 
     assert exact_dtype(2**24) is torch.float32
     assert exact_dtype(2**24 + 1) is torch.float64

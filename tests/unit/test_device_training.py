@@ -10,7 +10,7 @@ from recording_device import RecordingDevice, same_calls
 from reference_device import ReferenceDevice
 
 from e2train.device import Geometry
-from e2train.device.native_device import NativeEmulator
+from e2train.device.emulator.native import NativeEmulator
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = st.tuples(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from e2train.cost.hardware_array import HARDWARE
+from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator.tiling.array import HARDWARE
+from e2train.device.accelerator.tiling.plan import TilePlan, plan_convolution, plan_cost
 from e2train.device.geometry import Geometry
-from e2train.hardware import generated as hw
-from e2train.hardware.plan import TilePlan, plan_convolution, plan_cost
 from hardware_geometries import geometries, touched
 
 POSITIONS = ("forward", "backward_input")

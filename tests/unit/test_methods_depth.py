@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from e2train.errors import UserError
 from e2train.methods.stochastic_depth import StochasticDepth, survival_probabilities
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec
 
 SPEC = network_spec("resnet-38", (3, 32, 32), 10)
 

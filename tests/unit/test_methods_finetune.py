@@ -13,11 +13,10 @@ from e2train.data.dataset import take_half
 from e2train.data.load import load_dataset
 from e2train.device import open_device
 from e2train.errors import UserError
-from e2train.methods.finetune import start_from
 from e2train.methods.slu_gates import initial_gates
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec
 from e2train.network.parameters import initial_parameters
-from e2train.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from e2train.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from e2train.training.experiment import (
     DataSettings,
     Experiment,
@@ -27,6 +26,7 @@ from e2train.training.experiment import (
     SwaSettings,
     TrainSettings,
 )
+from e2train.training.finetune import start_from
 from e2train.training.trainer import Trainer
 
 BASE = Experiment(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from engine_parts import SMALL_RESNET, batch, emulator, fixed_network, float_network
 
-from e2train.cost.counter import Counter
+from e2train.device.counter import Counter
 from e2train.methods.slu import (
     SMALLEST_PROBABILITY,
     SkipController,
@@ -18,8 +18,8 @@ from e2train.methods.slu import (
     evaluation_thresholds,
 )
 from e2train.methods.slu_gates import GRID_POINTS, HIDDEN, gate_macs, gate_share
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
 
 SPEC = network_spec(*SMALL_RESNET)
 BLOCKS = len(SPEC.skippable_blocks)

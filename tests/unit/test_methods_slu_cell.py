@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from e2train.methods.slu_gates import HIDDEN, GateCell, initial_gates
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec
 
 torch = pytest.importorskip("torch", reason="torch's LSTM cell is the reference here")
 

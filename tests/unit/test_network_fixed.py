@@ -17,13 +17,13 @@ from engine_parts import (
     mean_of,
 )
 
-from e2train.cost.counter import Counter
 from e2train.device import Geometry, open_device
 from e2train.device.base import Device
+from e2train.device.counter import Counter
 from e2train.methods import fixed8, psg
 from e2train.methods.sgd import Sgd
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedArithmetic, FixedSettings, FixedTensor
+from e2train.network.integer import FixedArithmetic, FixedSettings, FixedTensor
+from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
 from e2train.network.spec import Unit

@@ -14,8 +14,8 @@ import pytest
 from engine_parts import SMALL_MOBILENET, batch, fixed_network
 
 from e2train.device import open_device
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.spec import Unit
 

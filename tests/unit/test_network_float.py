@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from engine_parts import SMALL_MOBILENET, SMALL_RESNET, GivenDecisions, batch, mean_of
 
-from e2train.cost.counter import Counter
+from e2train.device.counter import Counter
 from e2train.errors import UserError
 from e2train.network import float_backend
-from e2train.network.catalogue import network_spec
 from e2train.network.float32 import FloatArithmetic
 from e2train.network.float_backend import NumpyFloat, TorchFloat
+from e2train.network.models import network_spec
 from e2train.network.network import Network, cross_entropy
 from e2train.network.parameters import initial_parameters, trainable
 

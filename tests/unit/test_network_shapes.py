@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from e2train.errors import UserError
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec, resnet
 from e2train.network.parameters import initial_parameters, is_weight, trainable
-from e2train.network.resnet import resnet
 from e2train.network.spec import NetworkSpec
 
 CIFAR = (3, 32, 32)

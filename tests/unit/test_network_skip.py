@@ -20,8 +20,8 @@ from engine_parts import (
 from recording_device import Call, RecordingDevice
 from reference_device import ReferenceDevice
 
-from e2train.network.catalogue import network_spec
-from e2train.network.fixed import FixedSettings
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.spec import Block
 

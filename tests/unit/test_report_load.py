@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2train.checked import Fields
 from e2train.errors import UserError
 from e2train.report.charts_training import smoothed
-from e2train.report.fields import Fields
-from e2train.report.load import load_run, load_runs
+from e2train.runs.load import load_run, load_runs
 from report_folders import CELLS, Made, make_run, make_runs
 
 PSG = CELLS[2]

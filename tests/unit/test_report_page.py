@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 from e2train.cli.report import report as report_command
 from e2train.errors import UserError
 from e2train.report import CHARTS, write_report
-from e2train.report.load import load_runs
 from e2train.report.style import DARK, LIGHT, cell_styles, joules, shown
+from e2train.runs.load import load_runs
 from report_folders import CELLS, Made, make_run, make_runs
 
 matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")

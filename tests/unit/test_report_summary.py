@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2train.report.load import Energy, load_runs
 from e2train.report.summary import energy_saving, headline, saving, savings_of, summarise
+from e2train.runs.load import Energy, load_runs
 from report_folders import CELLS, SMB_MACS, Made, make_run, make_runs
 
 CELL_KEYS = {

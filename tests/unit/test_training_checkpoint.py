@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2train.errors import UserError
-from e2train.training.checkpoint import VERSION, Checkpoint, read_checkpoint, write_checkpoint
+from e2train.runs.checkpoint import VERSION, Checkpoint, read_checkpoint, write_checkpoint
 
 ARRAYS = {
     "parameters/a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from engine_parts import digits
 
-from e2train.cost import plan
+from e2train.cost import counts as plan
 from e2train.data.batches import augment, batch_indices
 from e2train.data.load import load_dataset
 from e2train.device import open_device
@@ -22,9 +22,9 @@ from e2train.methods.sgd import Sgd
 from e2train.methods.smd import dropped
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
+from e2train.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from e2train.training import evaluate as evaluation
 from e2train.training.assembly import assemble
-from e2train.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from e2train.training.experiment import (
     Experiment,
     MethodSettings,

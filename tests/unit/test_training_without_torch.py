@@ -13,7 +13,7 @@ import pytest
 from engine_parts import emulator
 
 from e2train.data.load import load_dataset
-from e2train.training.checkpoint import read_checkpoint
+from e2train.runs.checkpoint import read_checkpoint
 from e2train.training.experiment import load_experiment
 from e2train.training.trainer import Trainer
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cost.counter import Counter
 from ..device.base import Device
+from ..device.counter import Counter
 from ..methods import psg
 from ..methods.sgd import Sgd
 from ..methods.slu import SluGates
 from ..network.arithmetic import Arithmetic, Value
-from ..network.catalogue import network_spec
-from ..network.fixed import FixedArithmetic
+from ..network.integer import FixedArithmetic
+from ..network.models import network_spec
 from ..network.network import Network
 from ..network.parameters import initial_parameters
 from ..network.spec import NetworkSpec

@@ -21,7 +21,7 @@ from ..data.load import load_dataset
 from ..device import open_device
 from ..errors import UserError
 from ..files import write_text
-from ..report.load import load_run
+from ..runs.load import load_run
 from ..training.experiment import Experiment
 from ..training.trainer import Progress, Trainer
 from .idle import NetEnergy, above_idle, measure_idle

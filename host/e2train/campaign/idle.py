@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from powermeter import WindowResult, open_session
-from powermeter.method import net_of
+from powermeter.energy.net import net_of
 
 from ..cost.energy import EnergyModel
 from ..training.metering import NO_METER

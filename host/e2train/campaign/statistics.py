@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..report.load import PROVENANCES
+from ..runs.load import PROVENANCES
 from .export import cell_rows
 from .store import FINISHED, Store
 

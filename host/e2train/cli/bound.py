@@ -19,8 +19,8 @@ def bound(
     """Train, and print for every layer eq. 3's bound, ours, and the signs that were wrong."""
     from ..data.load import load_dataset
     from ..device import open_device
-    from ..methods.bound_training import findings
     from ..training.experiment import load_experiment
+    from ..training.sign_bound import findings
 
     chosen = load_experiment(experiment)
     if chosen.method.update != "psg":

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from e2train.cli.cost_hardware import print_hardware
+from e2train.cost.accelerator.summary import METHODS, Question, hardware_summary
+from e2train.cost.accelerator.work import Setting
 from e2train.cost.energy import EnergyModel
-from e2train.cost.hardware import METHODS, Question, hardware_summary
-from e2train.cost.hardware_work import Setting
 from e2train.cost.summary import summary
 from e2train.data.cifar import LAYOUTS, SHAPE
 from e2train.data.digits import load_digits
 from e2train.errors import UserError
-from e2train.network.catalogue import network_spec
+from e2train.network.models import network_spec
 
 PIPED_WIDTH = 160
 PASS_COLUMNS = ("forward", "backward_input", "predictor", "backward_weight", "gate")

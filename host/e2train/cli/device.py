@@ -18,7 +18,7 @@ SHOWN = 5  # failed cases that are printed for each operation
 @app.command("list")
 def list_devices() -> None:
     """List the devices, and what stands behind each."""
-    from e2train.device.csim_library import CsimUnavailable, prerequisites
+    from e2train.device.accelerator.csim_build import CsimUnavailable, prerequisites
     from e2train.device.selftest import emulator_backends
 
     table = Table(title="devices")

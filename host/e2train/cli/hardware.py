@@ -22,7 +22,7 @@ def generate(
     ] = False,
 ) -> None:
     """Write the C++, Verilog, Tcl and Python files that follow from hls/config/hardware.toml."""
-    from e2train.hardware import generator
+    from e2train.device.accelerator import generator
 
     if check:
         for path in (found := generator.stale()):

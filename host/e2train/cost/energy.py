@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from .counter import ELEMENTWISE, PASSES, Counter
+from ..device.counter import ELEMENTWISE, PASSES, Counter
 from .table import CostTable, load_table
 
 PICO = 1e-12

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from ..device.counter import Counter
 from ..methods.slu_gates import gate_macs
 from ..network.spec import Block, NetworkSpec, Unit
-from .counter import Counter
+from .counts import FIXED8, FLOAT32, FULL_SIGN, OFFERED, PSG, Scheme, expected
 from .energy import EnergyModel
-from .plan import FIXED8, FLOAT32, FULL_SIGN, OFFERED, PSG, Scheme, expected
 
 SKIPS = (20, 40, 60)  # percent, the paper's table 3
 SMD = Fraction(2, 3)  # table 3: half of 4/3 as many mini-batches

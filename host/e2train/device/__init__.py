@@ -33,7 +33,7 @@ def open_device(
     if name == "csim":
         if backend != "auto":
             raise UserError(f"backend {backend!r}: device csim has none")
-        from .csim import open_csim
+        from .accelerator.csim import open_csim
 
         return open_csim()
     if backend not in BACKENDS:
@@ -54,19 +54,19 @@ def _first_available(threads: int | None) -> Device:
 
 def _open_backend(backend: str, threads: int | None) -> Device:
     if backend == "native":
-        from .native_device import NativeEmulator
-        from .native_library import NativeUnavailable
+        from .emulator.library import NativeUnavailable
+        from .emulator.native import NativeEmulator
 
         try:
             return NativeEmulator(threads)
         except NativeUnavailable as error:
             raise UserError(f"backend 'native': {error}") from error
     if backend == "numpy":
-        from .numpy_device import NumpyEmulator
+        from .emulator.numpy_emulator import NumpyEmulator
 
         return NumpyEmulator()
     if find_spec("torch") is None:
         raise UserError(f"backend {backend!r} needs torch: pip install 'e2train[emulator]'")
-    from .torch_device import open_torch
+    from .emulator.torch_emulator import open_torch
 
     return open_torch(backend)

@@ -9,7 +9,7 @@ stands in) and stochastic rounding of the 8-bit gradient (round half up).
 
 from __future__ import annotations
 
-from ..network.fixed import FixedSettings
+from ..network.integer import FixedSettings
 
 INPUT_GRADIENT_BITS = 8
 

@@ -9,7 +9,7 @@ its authors' released code takes that of |g_w^msb|, whose units match eq. 2, and
 
 from __future__ import annotations
 
-from ..network.fixed import FixedSettings
+from ..network.integer import FixedSettings
 
 BETA = 0.05
 X_MSB_BITS = 4

@@ -16,18 +16,12 @@ import math
 
 import numpy as np
 
-from ..cost.counter import Counter
+from ..device.counter import Counter
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
 from ..numerics.portable import column_sums
 from ..rng import raw_words
-from .slu_gates import (
-    GRID_POINTS,
-    GateCell,
-    GateParameters,
-    gate_macs,
-    initial_gates,
-)
+from .slu_gates import GRID_POINTS, GateCell, GateParameters, gate_macs, initial_gates
 
 SMALLEST_PROBABILITY = 0.1  # bounds the weight 1/p
 SKIP_DECAY = 0.8  # of the running skip ratio that steers alpha

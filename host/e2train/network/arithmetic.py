@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cost.counter import Counter
+from ..device.counter import Counter
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 

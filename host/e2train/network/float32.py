@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cost.counter import Counter
+from ..device.counter import Counter
 from ..device.geometry import Geometry
 from .arithmetic import Arithmetic, Gradients
 from .float_backend import EPSILON, Array, FloatBackend

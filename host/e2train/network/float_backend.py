@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..device import im2col
+from ..device.emulator import im2col
 from ..device.geometry import Geometry
 
 Array = Any  # numpy.ndarray or torch.Tensor, float32 [N,C,H,W]

@@ -12,11 +12,11 @@ from typing import BinaryIO
 from e2train.errors import UserError
 from e2train.files import write_atomically, write_text
 from e2train.report import charts_cost, charts_training
-from e2train.report.load import Run, load_runs
 from e2train.report.page import Picture, build_page
 from e2train.report.render import Chart, load_matplotlib, render
 from e2train.report.style import DARK, LIGHT, sentence_of, shown
 from e2train.report.summary import headline, summarise
+from e2train.runs.load import Run, load_runs
 
 # File stem of each figure, in the order of the page. One that has nothing to show is left out.
 CHARTS = {

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2train.report.charts_training import draw_smoothed, legend_label
-from e2train.report.load import Run
 from e2train.report.power import PowerTrace, read_trace
 from e2train.report.render import Chart, legend_below
 from e2train.report.style import Theme, cell_styles, joules, shown
 from e2train.report.summary import last_energy
+from e2train.runs.load import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

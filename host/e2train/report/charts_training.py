@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from e2train.report.load import Energy, Evaluation, Run
 from e2train.report.render import Chart, legend_below
 from e2train.report.style import CellStyle, Theme, cell_styles, joules, shown
 from e2train.report.summary import provenances_of
+from e2train.runs.load import Energy, Evaluation, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from string import Template
 
-from e2train.report.load import Run
 from e2train.report.render import Chart
 from e2train.report.style import DARK, LIGHT, Theme, sentence_of
 from e2train.report.summary import headline, last_energy, provenances_of
 from e2train.report.tables import comparison_table, settings_table
 from e2train.report.words import method_of_measurement, notes, versions
+from e2train.runs.load import Run
 
 # A hostile name in a run folder meets escaping first and this policy second.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

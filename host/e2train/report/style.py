@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from e2train.report.load import Run
+from e2train.runs.load import Run
 
 
 @dataclass(frozen=True)

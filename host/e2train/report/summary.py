@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from e2train.report.load import BASELINE, LAST, PROVENANCES, SCHEMA, Energy, Result, Run
+from e2train.runs.load import BASELINE, LAST, PROVENANCES, SCHEMA, Energy, Result, Run
 
 
 @dataclass(frozen=True)

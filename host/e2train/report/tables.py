@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from e2train.report.load import Energy, Run
 from e2train.report.style import LIGHT, cell_styles, joules, sentence_of
 from e2train.report.summary import last_energy, provenances_of, savings_of
+from e2train.runs.load import Energy, Run
 
 NONE = "–"
 

@@ -9,9 +9,9 @@ from html import escape
 import numpy as np
 
 import e2train
-from e2train.report.load import BASELINE, Run
 from e2train.report.render import load_matplotlib
 from e2train.report.summary import last_energy, provenances_of
+from e2train.runs.load import BASELINE, Run
 
 PROVENANCE_MEANING = {
     "metered": "Joules of an external instrument at the supply of the machine that trained.",

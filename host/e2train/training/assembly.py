@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..cost.counter import Counter
 from ..data.dataset import Dataset
 from ..device.base import Device
+from ..device.counter import Counter
 from ..methods import fixed8, psg
 from ..methods.slu import SluGates
 from ..methods.stochastic_depth import StochasticDepth
 from ..network.arithmetic import Arithmetic
-from ..network.catalogue import network_spec
-from ..network.fixed import FixedArithmetic, FixedSettings
 from ..network.float32 import FloatArithmetic
 from ..network.float_backend import float_backend
+from ..network.integer import FixedArithmetic, FixedSettings
+from ..network.models import network_spec
 from ..network.network import Network
 from ..network.parameters import initial_parameters
 from ..network.spec import NetworkSpec

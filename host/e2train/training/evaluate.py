@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cost.counter import Counter
+from ..device.counter import Counter
 from ..network.network import Network, cross_entropy
 from ..network.parameters import Parameters
 

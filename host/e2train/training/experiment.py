@@ -14,10 +14,10 @@ from ..data.dataset import HALVES
 from ..data.load import DATASETS
 from ..errors import UserError
 from ..methods import psg
-from ..methods.finetune import ALL_LAYERS, MODES
 from ..methods.schedule import Schedule, offered_iterations
-from ..network.catalogue import network_spec
+from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
+from .finetune import ALL_LAYERS, MODES
 
 if sys.version_info >= (3, 11):
     import tomllib

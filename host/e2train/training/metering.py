@@ -8,8 +8,8 @@ from typing import Any
 
 from powermeter import MeterSession, WindowResult, open_session
 
-from ..cost.counter import Counter
 from ..cost.energy import EnergyModel, Segment
+from ..device.counter import Counter
 
 NO_METER = "none"
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cost import plan
+from ..cost import counts as plan
 from ..data.dataset import Dataset
 from ..errors import UserError
 from ..files import write_text
 from ..network.spec import NetworkSpec
-from .checkpoint import Checkpoint
+from ..runs.checkpoint import Checkpoint
+from ..runs.events import SCHEMA
 from .evaluate import Accuracy
-from .events import SCHEMA
 from .experiment import Experiment
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..network.fixed import PredictorTally
+from ..network.integer import PredictorTally
 from ..network.spec import NetworkSpec
 
 

@@ -20,18 +20,18 @@ from ..data.batches import augment, batch_indices
 from ..data.dataset import Dataset
 from ..device.base import Device
 from ..errors import UserError
-from ..methods.finetune import LAST_LAYER, start_from
 from ..methods.sgd import Sgd
 from ..methods.signsgd import signs
 from ..methods.smd import dropped
 from ..methods.swa import WeightAverage
 from ..network.parameters import Parameters
+from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..runs.events import EventLog
 from . import record
 from .assembly import assemble
-from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .evaluate import Accuracy, evaluate
-from .events import EventLog
 from .experiment import Experiment
+from .finetune import LAST_LAYER, start_from
 from .metering import NO_METER, RunEnergy
 from .tallies import Tallies
 

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recorded folder: what it says about its meter, its readings, and the energy of its windows.
+
+raw.log, raw.times   every byte and when it had arrived: all else can be derived from these two
+meter.json           driver, provenance, accuracy, period, identity
+samples.csv          one reading a row, as it came
+events.jsonl         gaps, overloads, malformed lines, settings, pauses, clock anchors
+result.json          energy of the whole recording, and the digests of the raw files
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from powermeter.energy.integrate import (
+    ClockSurvey,
+    Instrument,
+    Limits,
+    RunningIntegral,
+    WindowIntegral,
+    WindowResult,
+)
+from powermeter.errors import RecordingError
+from powermeter.events import Sample
+from powermeter.meters.meter import Meter
+from powermeter.record.rawlog import RAW, TIMES, read_raw
+from powermeter.record.stream import EventStream
+
+SCHEMA = 2
+SAMPLES, EVENTS, META, RESULT = "samples.csv", "events.jsonl", "meter.json", "result.json"
+#: The files whose digests stand in `result.json`.
+DIGESTED = (RAW, TIMES, META)
+HEADER = "device_time_s,power_w,voltage_v,current_a,host_time_s,energy_wh\n"
+
+
+def csv_row(sample: Sample, host_s: float) -> str:
+    """A row of `samples.csv`; `repr` keeps every bit of a float, nothing stands for None."""
+    _, time_s, voltage, current, power, energy = sample
+    cells = (time_s, power, voltage, current, host_s, energy)
+    return ",".join("" if cell is None else repr(cell) for cell in cells) + "\n"
+
+
+def event_line(event: NamedTuple, row: int, host_s: float) -> str:
+    """A line of `events.jsonl`; `row` readings came before."""
+    head = {"event": type(event).__name__, "row": row, "host_time_s": host_s}
+    return json.dumps(head | event._asdict()) + "\n"
+
+
+def meta_of(meter: Meter, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What `meter.json` says of an opened meter; `extra` is added as it is."""
+    return {
+        "schema": SCHEMA,
+        "driver": meter.driver,
+        "provenance": meter.provenance,
+        "reading": meter.reading,
+        "period_s": meter.period_s,
+        "resolution_w": meter.resolution_w,
+        "latency_s": meter.latency_s,
+        "counter_wh": meter.counter_wh,
+        "asynchronous": meter.asynchronous,
+        "accuracy": meter.accuracy.to_dict(),
+        "identity": meter.identity(),
+    } | (extra or {})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all; its folder is made."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "w") as stream:
+            json.dump(content, stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise RecordingError(f"{path.parent}: cannot record there: {error.strerror}") from error
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """`meter.json` of a recording; `RecordingError` if it is none or of another version."""
+    meta = _read_json(folder / META, f"{folder}: no recording there ({META} is missing)")
+    if meta.get("schema") != SCHEMA:
+        raise RecordingError(f"{folder / META}: not a recording of version {SCHEMA}")
+    return meta
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """`result.json` of a recording; `RecordingError` if there is none."""
+    return _read_json(folder / RESULT, f"{folder}: no stored result ({RESULT} is missing)")
+
+
+def integrate_folder(
+    folder: Path,
+    begin_s: float | None = None,
+    end_s: float | None = None,
+    limits: Limits | None = None,
+) -> WindowResult:
+    """Energy of a recording between two host times, from its raw bytes.
+
+    Without either, of the whole recording: the same number as the live session's. With one, the
+    other is the recording's first or last reading.
+    """
+    meta = read_meta(folder)
+    instrument = Instrument.of(meta)
+    if begin_s is None and end_s is None:
+        whole = RunningIntegral(instrument)
+        replay(folder, meta, whole.take)
+        return whole.result(limits)
+    survey = ClockSurvey(instrument)
+    replay(folder, meta, survey.take)
+    extent = survey.extent()
+    if extent is None:
+        raise RecordingError(f"{folder}: the recording holds no reading")
+    begin = extent[0] if begin_s is None else begin_s
+    end = extent[1] if end_s is None else end_s
+    integral = WindowIntegral(instrument, (begin, end), survey.lines())
+    replay(folder, meta, integral.take)
+    return integral.result(limits)
+
+
+def replay(folder: Path, meta: dict[str, Any], take: Callable[[NamedTuple, float], None]) -> None:
+    """Hand every event of a recording, decoded from its raw bytes, to `take(event, host_s)`."""
+    stream = EventStream(meta)
+    for chunk in read_raw(folder):
+        for event in stream.feed(chunk):
+            take(event, chunk.host_time_s)
+
+
+def write_result(folder: Path, result: WindowResult, limits: Limits | None) -> None:
+    """Write `result.json`: a whole recording's energy with the digests of its raw files."""
+    most = limits or Limits()
+    checked = {name: getattr(most, name) for name in ("min_coverage", "max_gap_s", "min_samples")}
+    digests = {name: digest(folder / name) for name in DIGESTED}
+    content = {"schema": SCHEMA, **result.to_dict(), "limits": checked, "sha256": digests}
+    write_json(folder / RESULT, content)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with open(path, "rb") as stream:
+            checksum = hashlib.sha256()
+            while block := stream.read(1 << 20):
+                checksum.update(block)
+            return checksum.hexdigest()
+    except OSError as error:
+        raise RecordingError(f"{path}: not readable ({error.strerror})") from error
+
+
+def read_samples(folder: Path) -> Iterator[tuple[float | None, ...]]:
+    """Rows of `samples.csv` as numbers, in the order of its header; None for an empty cell.
+
+    A last row that a killed recorder left without its end is not a reading and is left out.
+    """
+    path = folder / SAMPLES
+    try:
+        with open(path) as stream:
+            if stream.readline() != HEADER:
+                raise RecordingError(f"{path}: does not begin with {HEADER.strip()}")
+            for number, line in enumerate(stream, 2):
+                if line.endswith("\n"):
+                    yield _row(path, number, line)
+    except OSError as error:
+        raise RecordingError(f"{path}: not readable ({error.strerror})") from error
+
+
+def rederive(folder: Path) -> bytes:
+    """`samples.csv` as decoding the raw bytes from their beginning gives it, byte for byte."""
+    rows = [HEADER]
+
+    def take(event: NamedTuple, host_s: float) -> None:
+        if isinstance(event, Sample):
+            rows.append(csv_row(event, host_s))
+
+    replay(folder, read_meta(folder), take)
+    return "".join(rows).encode()
+
+
+def _row(path: Path, number: int, line: str) -> tuple[float | None, ...]:
+    try:
+        row = tuple(float(cell) if cell else None for cell in line.rstrip("\n").split(","))
+    except ValueError:
+        raise RecordingError(f"{path}: line {number} is not a row of numbers") from None
+    if len(row) != HEADER.count(",") + 1:
+        raise RecordingError(f"{path}: line {number} has {len(row)} cells")
+    return row
+
+
+def _read_json(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RecordingError(missing) from None
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: not readable ({error})") from error
+    if not isinstance(content, dict):
+        raise RecordingError(f"{path}: not a JSON object")
+    return content

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DSP slices and block RAM of the accelerator: an estimate from the configuration.
+
+Nothing was synthesised. Memories are counted in RAMB18 by the shapes that a 7-series block RAM
+offers (AMD UG473); two of them are one BRAM36. Small arrays are assumed to be registers or LUTs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...device.accelerator import generated as hw
+
+RAMB18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+LIMITS = {"DSP48E1": 200, "BRAM36": 120}
+CHIP = {"DSP48E1": 220, "BRAM36": 140}  # XC7Z020
+
+# HLS makes one instance of a function a call site and one memory a declaration (and copy).
+CORE_CALLS = 1
+TILE_BUFFERS = 1  # declarations of the row and of the column buffer
+BURSTS = 6  # directions of the five ports: four read, one reads and writes
+FIFO_RAMB18 = 2  # assumption: of each of them
+# Products of addresses on the chip are bound to LUTs (times_on_chip). Those of addresses in memory
+# (times, 24 by 17 bits) stand outside the pipelined loops, so a function's share one multiplier.
+ADDRESS_DSP = 16  # assumption: functions that have some
+CHECK_DSP = 10  # assumption: 64-bit sizes of the checks before a launch
+VECTOR_DSP = 8 + 4 + 4 + 4  # map, channel sums, sample products, squares of a store
+THRESHOLD_DSP = 3  # beta_q times M, 17 by 48 bits
+
+
+@dataclass(frozen=True)
+class Memory:
+    """`banks` memories of `depth` words of `width` bits, `copies` of each (two: ping-pong).
+
+    `halves`: both copies are halves of one memory.
+    """
+
+    name: str
+    depth: int
+    width: int
+    copies: int = 1
+    banks: int = 1
+    halves: bool = False
+
+    @property
+    def bram36(self) -> float:
+        """BRAM36 that it takes."""
+        if self.halves:
+            return self.banks * ramb18(self.copies * self.depth, self.width) / 2
+        return self.banks * self.copies * ramb18(self.depth, self.width) / 2
+
+
+def ramb18(depth: int, width: int) -> int:
+    """RAMB18 of one memory of `depth` words of `width` bits, in the shape that needs fewest."""
+    return min(-(-depth // words) * -(-width // bits) for words, bits in RAMB18_SHAPES)
+
+
+def memories() -> list[Memory]:
+    """Every memory of the kernels that is large enough for block RAM."""
+    lanes, rows = hw.ARRAY_COLUMNS, hw.ARRAY_ROWS
+    byte_word, half_word = lanes * hw.WIDTHS_ACTIVATION, lanes * hw.WIDTHS_GRADIENT
+    slot = 16
+    copies = 2 * TILE_BUFFERS
+    banks = hw.BUFFERS_ROW_BANKS
+    return [
+        Memory("row buffer", hw.BUFFERS_ROW_DEPTH, byte_word, copies, banks, halves=True),
+        Memory("column buffer", hw.BUFFERS_COLUMN_DEPTH, half_word, copies),
+        Memory("tile sums", hw.BUFFERS_TILE_SUMS, lanes * hw.WIDTHS_TILE_SUM, 2),
+        Memory("weight sums", hw.BUFFERS_WEIGHT_SUMS, hw.WIDTHS_SUM),
+        Memory("visits", hw.BUFFERS_WEIGHT_SUMS // rows, 16 + 2 * rows + rows * slot),
+        Memory("queues", hw.BUFFERS_SCHEDULE_DEPTH, slot + 1, banks=rows),
+        Memory("codes", rows * hw.BUFFERS_SCHEDULE_DEPTH // 2, 3, copies=2),
+        Memory("channel table", hw.LIMITS_CHANNELS, 2 * 64),
+        Memory("move chunk", hw.BUFFERS_CHUNK, half_word),
+        Memory("bursts' FIFOs", 512, 36, copies=FIFO_RAMB18 * BURSTS),
+    ]
+
+
+@dataclass(frozen=True)
+class Area:
+    """An estimate of one resource, the aim, and what the chip has."""
+
+    resource: str
+    estimate: float
+    limit: int
+    chip: int
+
+
+def area() -> list[Area]:
+    """DSP slices and BRAM36."""
+    array = CORE_CALLS * hw.ARRAY_ROWS * hw.ARRAY_COLUMNS
+    found = {
+        "DSP48E1": float(array + VECTOR_DSP + THRESHOLD_DSP + ADDRESS_DSP + CHECK_DSP),
+        "BRAM36": sum(one.bram36 for one in memories()),
+    }
+    return [Area(name, estimate, LIMITS[name], CHIP[name]) for name, estimate in found.items()]

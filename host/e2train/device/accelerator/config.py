@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads hls/config/hardware.toml, the one description of the accelerator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CHECKOUT = Path(__file__).resolve().parents[4]
+CONFIG = Path("hls/config/hardware.toml")
+LISTS = {("registers", "ports"), ("registers", "arguments")}
+SECTIONS = (
+    "target",
+    "array",
+    "widths",
+    "buffers",
+    "limits",
+    "bandwidth",
+    "operations",
+    "options",
+    "errors",
+    "registers",
+    "result",
+)
+
+Config = dict[str, dict[str, Any]]
+
+
+def load_config(root: Path = CHECKOUT) -> Config:
+    """The configuration of the checkout at `root`: section -> key -> integer, string or names.
+
+    Raises UserError where the file is missing or is not what the generator can use.
+    """
+    path = root / CONFIG
+    try:
+        config: Config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: not found; the hardware files need a checkout's hls folder"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}") from error
+    for problem in _problems(config):
+        raise UserError(f"{path}: {problem}")
+    return config
+
+
+def _problems(config: Config) -> list[str]:
+    found = [f"no section [{name}]" for name in SECTIONS if name not in config]
+    found += [f"unknown section [{name}]" for name in config if name not in SECTIONS]
+    for section, values in config.items():
+        for key, value in values.items():
+            listed = (section, key) in LISTS
+            expected: type = list if listed else str if section == "target" else int
+            if key == "clock_mhz":
+                expected = int
+            if not isinstance(value, expected) or isinstance(value, bool):
+                found.append(f"[{section}] {key}: {value!r} given, expected {expected.__name__}")
+    if found:
+        return found
+    for section in ("operations", "options", "errors", "result"):
+        numbers = list(config[section].values())
+        if len(set(numbers)) != len(numbers):
+            found.append(f"[{section}]: two names share a number")
+    names = config["registers"]["ports"] + config["registers"]["arguments"]
+    if len(set(names)) != len(names):
+        found.append("[registers]: two registers share a name")
+    if not 0 <= max(config["options"].values()) < 31:
+        found.append("[options]: bits 0 to 30 only")
+    return found
+
+
+def argument_offsets(config: Config) -> dict[str, int]:
+    """Byte offset of every port's base address and every argument, in the register file's order."""
+    registers = config["registers"]
+    names = registers["ports"] + registers["arguments"]
+    return {name: registers["first"] + i * registers["step"] for i, name in enumerate(names)}

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""C++ sources of the emulator's kernels, built by device/native_library.py."""

@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The integer contract (docs/numerics.md) on a device: every full tensor is integers x 2^exponent.
+
+What runs where: convolutions, normalise, masks, sums and pooling are device operations (PL); the
+exponents, batch-norm coefficients and running statistics here are per layer or per channel (PS).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..device.base import Device, Peaked, Tensor
+from ..device.counter import Counter
+from ..device.geometry import Geometry
+from ..numerics import normalisation as bn
+from ..numerics.exponent import DelayedExponent
+from ..numerics.fixedpoint import (
+    exponent_for,
+    limits,
+    quantise_beta,
+    quantise_weights,
+    round_half_up,
+    round_shift,
+    saturate,
+)
+from .arithmetic import Arithmetic, Gradients
+from .parameters import Parameters
+from .spec import Block, NetworkSpec, Unit
+
+RUNNING_MOMENTUM = 0.1
+INITIAL_ACTIVATION = 7.9  # a batch-norm output is rarely more than 8 deviations from 0
+INITIAL_STREAM = 31.0  # several such outputs added
+GENTLE_HEADROOM = 1.25
+WIDE_HEADROOM = 2.0
+GRADIENT_STREAM = "gradient stream"  # one exponent for the gradient of the whole residual stream
+INITIAL_GRADIENT_GROWTH = 16.0  # from the classifier, where it is first seen, to the stem
+
+
+@dataclass(frozen=True)
+class FixedSettings:
+    """How the integer arithmetic takes its gradients.
+
+    predict: weight-gradient signs by PSG (else the full 8x16 gradient); input_gradient_bits: 16, or
+    8 as in Banner et al. 2018; stream_bits: width of the residual stream, 9 to 16.
+    """
+
+    predict: bool
+    beta: float = 0.05
+    x_msb_bits: int = 4
+    g_msb_bits: int = 10
+    input_gradient_bits: int = 16
+    stream_bits: int = 16
+
+
+@dataclass
+class FixedTensor:
+    """Device tensor x 2^exponent; `peak` bounds its real magnitude."""
+
+    tensor: Tensor
+    samples: int
+    exponent: int
+    peak: float = 0.0
+
+
+@dataclass
+class _Memory:
+    """What a unit's backward pass needs of its forward pass."""
+
+    x: FixedTensor
+    weights: np.ndarray
+    weight_exponent: int
+    y: FixedTensor
+    output: FixedTensor
+    stats: bn.Moments
+    ceiling: int | None
+    count: int
+
+
+@dataclass
+class PredictorTally:
+    """Weights of a layer, and how many of them the predictor decided, since last asked."""
+
+    predicted: int = 0
+    weights: int = 0
+
+
+class FixedArithmetic(Arithmetic):
+    """The integer arithmetic on one device."""
+
+    def __init__(
+        self, device: Device, counter: Counter, settings: FixedSettings, mean: tuple[int, ...]
+    ) -> None:
+        self.device = device
+        self.counter = counter
+        self.settings = settings
+        self.mean = np.asarray(mean, np.int16)[:, None, None]
+        self.beta_q = quantise_beta(settings.beta)
+        self.exponents: dict[str, DelayedExponent] = {}
+        self.tally: dict[str, PredictorTally] = {}
+        self._memory: dict[str, _Memory] = {}
+        self._weights: dict[str, tuple[np.ndarray, int]] = {}
+
+    # ---- iteration ------------------------------------------------------------------------------
+
+    def begin(self, spec: NetworkSpec, parameters: Parameters, batch: int, training: bool) -> None:
+        self.spec, self.parameters, self.batch, self.training = spec, parameters, batch, training
+        self._memory.clear()
+        self._weights.clear()
+        self.stream_exponent = self._track("stream", self.settings.stream_bits).exponent
+        self._stream_peak = 0.0
+
+    def state(self) -> dict[str, Any]:
+        return {name: track.peak for name, track in self.exponents.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.exponents.clear()
+        for name, peak in state.items():
+            self._track(name, self._bits_of(name)).peak = peak
+
+    def _bits_of(self, name: str) -> int:
+        if name == "stream":
+            return self.settings.stream_bits
+        return 8 if name.rsplit(".", 1)[-1] in ("x", "z") else 16
+
+    def _track(self, name: str, bits: int) -> DelayedExponent:
+        if name not in self.exponents:
+            kind = name.rsplit(".", 1)[-1]
+            headroom = {"x": 1.0, "z": 1.0, "y": WIDE_HEADROOM}.get(kind, GENTLE_HEADROOM)
+            first = {"z": INITIAL_ACTIVATION, "stream": INITIAL_STREAM}.get(kind, 0.0)
+            self.exponents[name] = DelayedExponent(bits, headroom, first)
+        return self.exponents[name]
+
+    def _observe(self, track: DelayedExponent, peak: float) -> None:
+        if self.training:
+            track.update(peak)
+
+    def _quantised(self, name: str) -> tuple[np.ndarray, int]:
+        if name not in self._weights:
+            self._weights[name] = quantise_weights(self.parameters[f"{name}.weight"])
+        return self._weights[name]
+
+    # ---- forward --------------------------------------------------------------------------------
+
+    def picture(self, images: np.ndarray) -> FixedTensor:
+        centred = saturate(images.astype(np.int16) - self.mean, 8).astype(np.int8)
+        return FixedTensor(self.device.put(centred), len(images), -7, 1.0)
+
+    def samples(self, value: FixedTensor) -> int:
+        return value.samples
+
+    def take(self, value: FixedTensor, samples: np.ndarray) -> FixedTensor:
+        tensor = self.device.take(value.tensor, samples)
+        return FixedTensor(tensor, len(samples), value.exponent, value.peak)
+
+    def merge(self, base: FixedTensor, samples: np.ndarray, part: FixedTensor) -> FixedTensor:
+        if base.exponent != part.exponent:
+            raise ValueError("merge: the parts of a stream must share one exponent")
+        tensor = self.device.merge(base.tensor, samples, part.tensor)
+        return FixedTensor(tensor, base.samples, base.exponent, max(base.peak, part.peak))
+
+    def shortcut(self, block: Block, stream: FixedTensor) -> FixedTensor:
+        if block.shortcut == "identity":
+            return stream
+        first, last = block.units[0].geometry, block.units[-1].geometry
+        tensor = self.device.shortcut_pad(stream.tensor, first.stride, last.filters)
+        self.counter.elementwise(
+            16 * stream.samples * last.output_size, 16 * stream.samples * last.output_size
+        )
+        return FixedTensor(tensor, stream.samples, stream.exponent, stream.peak)
+
+    def block_input(self, block: Block, stream: FixedTensor) -> FixedTensor:
+        if block.name == "stem":
+            return stream
+        track = self._track(f"{block.name}.x", 8)
+        if not track.known:
+            track.update(stream.peak)
+        self._observe(track, stream.peak)
+        shift = min(max(track.exponent - stream.exponent, 0), 15)
+        tensor = self.device.narrow(stream.tensor, shift)
+        return FixedTensor(tensor, stream.samples, stream.exponent + shift, stream.peak)
+
+    def _convolve(self, unit: Unit, x: FixedTensor) -> tuple[FixedTensor, np.ndarray, np.ndarray]:
+        """The unit's convolution, requantised to 16 bits, and the sums that come with it."""
+        w, weight_exponent = self._quantised(unit.name)
+        track = self._track(f"{unit.name}.y", 16)
+        exponent = x.exponent + weight_exponent
+        if not track.known:  # nothing to go by: run once for the peak
+            probe = self.device.convolve(x.tensor, w, unit.geometry, 16)
+            self._count_forward(unit.geometry, x.samples)
+            track.update(np.ldexp(float(max(probe.peak, 1)), exponent))
+        shift = min(max(track.exponent - exponent, 0), 30)
+        y, peak, total, squares = self.device.convolve(x.tensor, w, unit.geometry, shift)
+        self._count_forward(unit.geometry, x.samples)
+        self._observe(track, np.ldexp(float(peak), exponent))
+        kept = min(float(np.ldexp(float(peak), exponent)), np.ldexp(32768.0, exponent + shift))
+        return FixedTensor(y, x.samples, exponent + shift, kept), total, squares
+
+    def _count_forward(self, geometry: Geometry, samples: int) -> None:
+        self.counter.convolution("forward", geometry, samples, 8, 8, 16)
+
+    def _statistics(
+        self, unit: Unit, y: FixedTensor, total: np.ndarray, squares: np.ndarray
+    ) -> tuple[bn.Moments, int]:
+        """Batch statistics in training (running ones move by the share that ran), else running."""
+        mean = self.parameters[f"{unit.name}.running_mean"]
+        variance = self.parameters[f"{unit.name}.running_variance"]
+        count = y.samples * unit.geometry.out_height * unit.geometry.out_width
+        if not self.training:
+            return bn.Moments(mean.astype(np.float64), variance.astype(np.float64)), count
+        stats = bn.moments(total, squares, count, y.exponent)
+        if count > 1:
+            share = RUNNING_MOMENTUM * y.samples / self.batch
+            unbiased = stats.variance * (count / (count - 1))
+            mean += (share * (stats.mean - mean)).astype(np.float32)
+            variance += (share * (unbiased - variance)).astype(np.float32)
+        return stats, count
+
+    def unit_forward(
+        self,
+        unit: Unit,
+        x: FixedTensor,
+        *,
+        last: bool,
+        residual: FixedTensor | None,
+        scale: float = 1.0,
+    ) -> FixedTensor:
+        y, total, squares = self._convolve(unit, x)
+        stats, count = self._statistics(unit, y, total, squares)
+        track = None if last else self._track(f"{unit.name}.z", 8)
+        exponent = self.stream_exponent if track is None else track.exponent
+        gamma = self.parameters[f"{unit.name}.gamma"] * np.float32(scale)
+        beta = self.parameters[f"{unit.name}.beta"] * np.float32(scale)
+        multiplier, offset, shift = bn.forward_coefficients(
+            gamma, beta, stats, y.exponent, exponent
+        )
+        ceiling = None
+        if unit.activation == "relu6":  # beyond every value (a cast of 2^63 is none) clips nothing
+            ceiling = int(round_half_up(np.ldexp(6.0, min(-exponent, 27))))
+        z = self.device.normalise(
+            y.tensor,
+            multiplier,
+            offset,
+            shift,
+            residual=None if residual is None else residual.tensor,
+            rectify=unit.activation != "none",
+            ceiling=ceiling,
+            bits=self.settings.stream_bits if last else 8,
+        )
+        size = y.samples * unit.geometry.output_size
+        self.counter.elementwise(
+            size * (16 if residual is None else 32), size * (16 if last else 8)
+        )
+        output = FixedTensor(z.tensor, y.samples, exponent, np.ldexp(float(z.peak), exponent))
+        if track is None:
+            self._stream_peak = max(self._stream_peak, output.peak)
+            self._observe(self._track("stream", self.settings.stream_bits), output.peak)
+        else:
+            self._observe(track, output.peak)
+        if self.training:
+            w, weight_exponent = self._quantised(unit.name)
+            self._memory[unit.name] = _Memory(
+                x, w, weight_exponent, y, output, stats, ceiling, count
+            )
+        return output
+
+    def classify(self, stream: FixedTensor) -> np.ndarray:
+        sums = self.device.pool(stream.tensor)
+        last = self.spec.blocks[-1].units[-1].geometry
+        self._pool_shift = _log2(last.out_height * last.out_width)
+        self._pool_size = (last.out_height, last.out_width)
+        self.counter.elementwise(16 * stream.samples * last.output_size, 0)
+        exponent = stream.exponent - self._pool_shift
+        track = self._track("classifier.x", 8)
+        peak = np.ldexp(float(np.abs(sums).max(initial=1)), exponent)
+        if not track.known:
+            track.update(peak)
+        self._observe(track, peak)
+        shift = max(track.exponent - exponent, 0)
+        x = saturate(round_shift(sums, shift), 8).astype(np.int8)[:, :, None, None]
+        w, weight_exponent = self._quantised("classifier")
+        self._features = FixedTensor(self.device.put(x), len(x), exponent + shift)
+        logits = self.device.conv_forward(x, w)[:, :, 0, 0]
+        self._count_forward(self.spec.classifier, len(x))
+        real = np.ldexp(logits.astype(np.float64), self._features.exponent + weight_exponent)
+        return real + self.parameters["classifier.bias"]
+
+    def gate_features(self, stream: FixedTensor, points: int) -> np.ndarray:
+        sums = self.device.pool_grid(stream.tensor, points)
+        return np.ldexp(sums.astype(np.float64), stream.exponent)
+
+    # ---- backward -------------------------------------------------------------------------------
+
+    def classify_backward(
+        self, g: np.ndarray, *, to_stream: bool
+    ) -> tuple[FixedTensor | None, Gradients]:
+        exponent = exponent_for(float(np.abs(g).max(initial=0.0)), limits(16)[1])
+        mantissas = round_half_up(np.ldexp(g, -exponent)).astype(np.int16)[:, :, None, None]
+        gradient = FixedTensor(self.device.put(mantissas), len(g), exponent)
+        bias = np.ldexp(mantissas.sum(axis=(0, 2, 3), dtype=np.int64).astype(np.float64), exponent)
+        gradients = {
+            "classifier.weight": self._weight_gradient(
+                "classifier", self.spec.classifier, self._features, gradient
+            ),
+            "classifier.bias": (bias / self.batch).astype(np.float32),
+        }
+        if not to_stream:
+            return None, gradients
+        w, weight_exponent = self._quantised("classifier")
+        pooled = FixedTensor(gradient.tensor, len(g), exponent - self._pool_shift)
+        back = self._input_gradient(
+            GRADIENT_STREAM, self.spec.classifier, pooled, w, weight_exponent
+        )
+        spread = self.device.spread(self.device.get(back.tensor)[:, :, 0, 0], *self._pool_size)
+        self._gradient_exponent = back.exponent
+        return FixedTensor(spread, len(g), back.exponent, back.peak), gradients
+
+    def output_mask(self, unit: Unit, g: FixedTensor) -> FixedTensor:
+        if unit.activation == "none":
+            return g
+        memory = self._memory[unit.name]
+        tensor = self.device.mask(g.tensor, memory.output.tensor, memory.ceiling)
+        size = g.samples * unit.geometry.output_size
+        self.counter.elementwise(32 * size, 16 * size)
+        return FixedTensor(tensor, g.samples, g.exponent, g.peak)
+
+    def unit_backward(
+        self,
+        unit: Unit,
+        g: FixedTensor,
+        *,
+        previous: Unit | None,
+        residual: FixedTensor | None,
+        stem: bool,
+    ) -> tuple[FixedTensor | None, Gradients]:
+        memory = self._memory.pop(unit.name)
+        dy, gradients = self._normalise_backward(unit, g, memory)
+        gradients[f"{unit.name}.weight"] = self._weight_gradient(
+            unit.name, unit.geometry, memory.x, dy
+        )
+        if stem:
+            return None, gradients
+        before = None if previous is None else self._memory[previous.name]
+        masked = before if previous is not None and previous.activation != "none" else None
+        back = self._input_gradient(
+            GRADIENT_STREAM if previous is None else f"{previous.name}.g",
+            unit.geometry,
+            dy,
+            memory.weights,
+            memory.weight_exponent,
+            masked=masked,
+            residual=residual,
+            exponent=self._gradient_exponent if previous is None else None,
+        )
+        return back, gradients
+
+    def _normalise_backward(
+        self, unit: Unit, g: FixedTensor, memory: _Memory
+    ) -> tuple[FixedTensor, Gradients]:
+        """Through batch norm: the convolution's output gradient, and gamma's and beta's."""
+        y, stats = memory.y, memory.stats
+        sum_g, sum_g_y = self.device.gradient_sums(g.tensor, y.tensor)
+        sums = bn.backward_sums(sum_g, sum_g_y, stats, g.exponent, y.exponent)
+        gamma = self.parameters[f"{unit.name}.gamma"]
+        line = bn.backward_line(gamma, stats, sums, memory.count)
+        track = self._track(f"{unit.name}.dy", 16)
+        if not track.known:  # nothing to go by: run once, within the proven bound, for the peak
+            bound = line.bound(np.ldexp(32768.0, g.exponent), np.ldexp(32768.0, y.exponent))
+            probe = self._apply_line(line, g, y, exponent_for(bound, limits(16)[1]))
+            track.update(probe.peak)
+        dy = self._apply_line(line, g, y, track.exponent)
+        self._observe(track, dy.peak)
+        size = g.samples * unit.geometry.output_size
+        self.counter.elementwise(64 * size, 16 * size)
+        gradients = {
+            f"{unit.name}.gamma": (sums.g_y_hat / self.batch).astype(np.float32),
+            f"{unit.name}.beta": (sums.g / self.batch).astype(np.float32),
+        }
+        return dy, gradients
+
+    def _apply_line(
+        self, line: bn.BackwardLine, g: FixedTensor, y: FixedTensor, exponent: int
+    ) -> FixedTensor:
+        coefficients = bn.backward_coefficients(line, g.exponent, y.exponent, exponent)
+        tensor, peak = self.device.normalise_backward(g.tensor, y.tensor, *coefficients)
+        return FixedTensor(tensor, g.samples, exponent, np.ldexp(float(peak), exponent))
+
+    def _weight_gradient(
+        self, name: str, geometry: Geometry, x: FixedTensor, g: FixedTensor
+    ) -> np.ndarray:
+        """The full gradient in real units, or PSG's signs, float32 [K,C/groups,R,S]."""
+        chosen = self.settings
+        if not chosen.predict:
+            exact = self.device.weight_gradient(x.tensor, g.tensor, geometry)
+            self.counter.convolution("backward_weight", geometry, x.samples, 8, 16, 48)
+            real = np.ldexp(exact.astype(np.float64), x.exponent + g.exponent)
+            return (real / self.batch).astype(np.float32)
+        result = self.device.psg_gradient(
+            x.tensor, g.tensor, geometry, self.beta_q, chosen.x_msb_bits, chosen.g_msb_bits
+        )
+        sure = int(np.count_nonzero(result.predicted))
+        tally = self.tally.setdefault(name, PredictorTally())
+        tally.predicted += sure
+        tally.weights += geometry.weights
+        self.counter.convolution(
+            "predictor", geometry, x.samples, chosen.x_msb_bits, chosen.g_msb_bits, 48
+        )
+        unsure = 1.0 - sure / geometry.weights
+        self.counter.convolution("backward_weight", geometry, x.samples, 8, 16, 48, unsure)
+        return result.sign.astype(np.float32)
+
+    def _input_gradient(
+        self,
+        track_name: str,
+        geometry: Geometry,
+        g: FixedTensor,
+        w: np.ndarray,
+        weight_exponent: int,
+        *,
+        masked: _Memory | None = None,
+        residual: FixedTensor | None = None,
+        exponent: int | None = None,
+    ) -> FixedTensor:
+        """Convolution backward to its input; `exponent` fixed for the stream, else delayed."""
+        bits = self.settings.input_gradient_bits
+        accumulator_exponent = g.exponent + weight_exponent + (16 - bits)
+        residual_stream = track_name == GRADIENT_STREAM
+        track = self._track(track_name, 16)
+
+        def run(target: int) -> tuple[Peaked, int]:
+            shift = min(max(target - accumulator_exponent, -15), 47)
+            peaked = self.device.input_gradient(
+                g.tensor,
+                w,
+                geometry,
+                shift,
+                output=None if masked is None else masked.output.tensor,
+                ceiling=None if masked is None else masked.ceiling,
+                residual=None if residual is None else residual.tensor,
+                g_bits=bits,
+            )
+            self.counter.convolution("backward_input", geometry, g.samples, bits, 8, 16)
+            read = (0 if masked is None else 8) + (0 if residual is None else 16)
+            self.counter.elementwise(read * g.samples * geometry.input_size, 0)
+            return peaked, accumulator_exponent + shift
+
+        if exponent is None and not track.known:  # nothing to go by: run once for the peak
+            probe, at = run(accumulator_exponent + 16)
+            growth = INITIAL_GRADIENT_GROWTH if residual_stream else 1.0
+            track.update(np.ldexp(max(probe.peak, 1) * growth, at))
+        peaked, at = run(track.exponent if exponent is None else exponent)
+        if exponent is not None:
+            at = exponent  # beyond the shift's range all is 0 or saturated in either exponent
+        peak = float(np.ldexp(float(peaked.peak), at))
+        self._observe(track, peak)
+        return FixedTensor(peaked.tensor, g.samples, at, peak)
+
+    def shortcut_backward(self, block: Block, g: FixedTensor) -> FixedTensor:
+        if block.shortcut == "identity":
+            return g
+        first = block.units[0].geometry
+        tensor = self.device.shortcut_pad_backward(
+            g.tensor, first.stride, first.channels, first.height, first.width
+        )
+        self.counter.elementwise(
+            16 * g.samples * first.input_size, 16 * g.samples * first.input_size
+        )
+        return FixedTensor(tensor, g.samples, g.exponent, g.peak)
+
+    def gate_products(
+        self, block: Block, g: FixedTensor, after: FixedTensor, before: FixedTensor
+    ) -> np.ndarray:
+        self.counter.elementwise(48 * g.samples * block.units[-1].geometry.output_size, 0)
+        products = self.device.gate_products(g.tensor, after.tensor, before.tensor)
+        return np.ldexp(products.astype(np.float64), g.exponent + after.exponent)
+
+
+def _log2(size: int) -> int:
+    if size & (size - 1):
+        raise ValueError(f"average pooling over {size} positions: expected a power of two")
+    return size.bit_length() - 1

@@ -38,11 +38,12 @@ $(STAMP): setup.py requirements/constraints.txt | check
 	@$(BIN)/e2train device list >/dev/null  # compiles the emulator's kernels
 	@touch $@
 
-lint: setup ## style and types: ruff, mypy, clang-format
+lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || \
 	    { echo "lint: the files above need '$(BIN)/ruff format .'" >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+	@found=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$found" >&2; exit 1; }
 	@test -z "$(CPP)" || $(BIN)/clang-format --dry-run -Werror $(CPP)
 
 test: setup lint ## lint, then every test

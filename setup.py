@@ -55,6 +55,6 @@ setup(
             "scikit-learn",
         ],
         "fuzz": ["atheris"],
-        "lint": ["clang-format", "mypy", "ruff"],
+        "lint": ["clang-format", "import-linter", "mypy", "ruff"],
     },
 )

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_parts import emulator
 from hypothesis import strategies as st
 
 from e2train.device import Device, Geometry
 from e2train.device.emulator.library import NativeUnavailable
 from e2train.device.emulator.native import NativeEmulator
+from engine_parts import emulator
 
 # The kernels as this processor has them, with plain vectors, and as processors without VNNI or
 # without AVX-512 have them; quick to build, as their speed matters to no test.

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_parts import BACKENDS, SMALL_MOBILENET, SMALL_RESNET, batch, emulator, fixed_network
-from recording_device import RecordingDevice, same, same_calls
-from reference_device import ReferenceDevice
 
 from e2train.device.counter import Counter
 from e2train.methods import fixed8, psg
@@ -16,6 +13,9 @@ from e2train.methods.slu import SluGates
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
 from e2train.network.network import Network
+from engine_parts import BACKENDS, SMALL_MOBILENET, SMALL_RESNET, batch, emulator, fixed_network
+from recording_device import RecordingDevice, same, same_calls
+from reference_device import ReferenceDevice
 
 PSG = psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 16)
 SETTINGS = {

@@ -20,7 +20,7 @@ from powermeter.record.recorder import Recorder
 from powermeter.record.recording import META, meta_of, read_meta, replay, write_json, write_result
 from powermeter.simulation.device import Segment, Trace
 from powermeter.simulation.faults import Fault, FaultyDevice
-from powermeter.simulation.line import SimulatedLine
+from simulated_line import SimulatedLine
 
 START_S = 1.7e9
 

@@ -8,6 +8,7 @@ import os
 import pytest
 import serial
 
+from powermeter.energy.accuracy import EnergySums, PowerAccuracy, accuracy_from
 from powermeter.errors import (
     MeterError,
     NoAnswerError,
@@ -21,7 +22,6 @@ from powermeter.errors import (
     WrongInstrumentError,
 )
 from powermeter.events import Sample
-from powermeter.meters.accuracy import EnergySums, PowerAccuracy, accuracy_from
 from powermeter.meters.ina226 import chip
 from powermeter.meters.ina226.meter import Ina226Serial
 from powermeter.meters.transport import SerialTransport, is_pseudo_terminal

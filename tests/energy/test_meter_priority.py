@@ -11,7 +11,7 @@ from powermeter.record.priority import go_first
 
 ASK = """
 import os
-from powermeter.priority import go_first
+from powermeter.record.priority import go_first
 print(go_first(), os.sched_getscheduler(0) == os.SCHED_RR, os.getpriority(os.PRIO_PROCESS, 0))
 """
 

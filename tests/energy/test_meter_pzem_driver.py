@@ -21,7 +21,7 @@ from powermeter.meters.pzem.models import PZEM_004T, PZEM_017
 from powermeter.meters.pzem.protocol import ModbusError
 from powermeter.meters.pzem.simulator import LATE, REFUSE, PzemDevice
 from powermeter.simulation.device import REBOOT, SKIP, Trace
-from powermeter.simulation.line import SimulatedLine
+from simulated_line import SimulatedLine
 
 READ_10 = bytes.fromhex("01 04 00 00 00 0A 70 0D")
 REPLY_10 = bytes.fromhex(

@@ -15,8 +15,8 @@ from powermeter.meters.scpi.protocol import LineBuffer, ScpiDecoder, parse_numbe
 from powermeter.meters.scpi.settings import is_name
 from powermeter.simulation.device import REBOOT, Trace
 from powermeter.simulation.faults import CORRUPT, INTERLEAVE, REPEAT, TRUNCATE, Fault, FaultyDevice
-from powermeter.simulation.line import SimulatedLine
 from scpi_parts import Clock, ScriptedTransport, joules_between
+from simulated_line import SimulatedLine
 
 IDN = b"RIGOL TECHNOLOGIES,DP832,DP8C123456789,00.01.16\r\n"
 NO_ERROR = b'0,"No error"\r\n'

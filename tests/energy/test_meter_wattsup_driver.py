@@ -20,7 +20,7 @@ from powermeter.meters.wattsup.meter import BAUD, DRIVER, WattsUp, probe
 from powermeter.meters.wattsup.protocol import Header
 from powermeter.meters.wattsup.simulator import FIELDS, WattsUpDevice
 from powermeter.simulation.device import REBOOT, Trace
-from powermeter.simulation.line import SimulatedLine
+from simulated_line import SimulatedLine
 
 VERSION = b"#v,-,8,1,32768,6,16,4,42,20071130093000,3A;\r\n"
 HEADER = f"#h,-,18,{','.join(FIELDS)};\r\n".encode()

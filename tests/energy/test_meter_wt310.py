@@ -22,8 +22,8 @@ from powermeter.meters.wt310.meter import DRIVER, Wt310
 from powermeter.meters.wt310.protocol import READ, Wt310Decoder
 from powermeter.simulation.device import REBOOT, SKIP, Trace
 from powermeter.simulation.faults import REPEAT, Fault, FaultyDevice
-from powermeter.simulation.line import SimulatedLine
 from scpi_parts import Clock, ScriptedTransport, joules_between
+from simulated_line import SimulatedLine
 
 IDN = b"YOKOGAWA,WT310E,C3SG12034E,F1.04\r\n"
 NO_ERROR = b'0,"No error"\r\n'

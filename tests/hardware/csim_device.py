@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recording_device import RecordingDevice, same_calls
-from reference_device import ReferenceDevice
 
 from e2train.device.accelerator import generated as hw
 from e2train.device.accelerator.csim import CsimTransport
 from e2train.device.accelerator.csim_build import CsimUnavailable
 from e2train.device.accelerator.device import KernelDevice
+from recording_device import RecordingDevice, same_calls
+from reference_device import ReferenceDevice
 
 PATTERN = 0xA5
 GUARD = 64  # bytes between buffers

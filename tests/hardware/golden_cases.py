@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from device_cases import Values
+from e2train.device import Geometry
+from e2train.device.accelerator.launch import Launch
+from golden_device import GoldenDevice, blocked
 from reference_device import (
     ReferenceDevice,
     clipped,
@@ -22,10 +26,6 @@ from reference_device import (
     top_bits,
     weight_gradient,
 )
-
-from e2train.device import Geometry
-from e2train.device.accelerator.launch import Launch
-from golden_device import GoldenDevice, blocked
 
 REFERENCE = ReferenceDevice()
 BATCHES = (1, 2, 15, 16, 17, 33)

@@ -19,9 +19,8 @@ import numpy as np
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from device_cases import Values  # noqa: E402
-
 import golden_cases as cases  # noqa: E402
+from device_cases import Values  # noqa: E402
 from e2train.device import Geometry  # noqa: E402
 from e2train.device.accelerator import generated as hw  # noqa: E402
 from e2train.network.models import network_spec  # noqa: E402

@@ -5,11 +5,11 @@ Steps, operand words of the array, and beats by port, of every pass; cycles alon
 """
 
 import numpy as np
-from device_cases import Values, geometries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csim_device import csim
+from device_cases import Values, geometries
 from e2train.device.accelerator import generated as hw
 from e2train.device.accelerator.tiling.cycles import Options, Tally, weight_pass
 from e2train.device.accelerator.tiling.plan import plan_convolution, position_tally, tiles_of

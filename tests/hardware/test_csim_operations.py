@@ -3,9 +3,13 @@
 
 import numpy as np
 import pytest
-from device_cases import Values, geometries
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import csim_device
+from csim_device import csim, expect_same
+from device_cases import Values, geometries
+from e2train.device import Geometry
 from recording_device import same
 from reference_device import (
     convolved,
@@ -14,10 +18,6 @@ from reference_device import (
     top_bits,
     weight_gradient,
 )
-
-import csim_device
-from csim_device import csim, expect_same
-from e2train.device import Geometry
 
 SEEDS = st.integers(0, 2**32 - 1)
 BATCHES = st.sampled_from((1, 2, 15, 16, 17, 33))

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_parts import batch, emulator, fixed_network
-from recording_device import RecordingDevice, same_calls
 
 from csim_device import watched_transport
 from e2train.device.accelerator.csim import CsimTransport
@@ -25,6 +23,8 @@ from e2train.methods.sgd import Sgd
 from e2train.methods.slu import SluGates
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
+from engine_parts import batch, emulator, fixed_network
+from recording_device import RecordingDevice, same_calls
 
 PSG = psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, 16)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_cases import Values
 
+from device_cases import Values
 from e2train.device.accelerator import generated as hw
 from vector_bench import SANITISE, Launch, library, move_launch, move_table, shape_registers
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_cases import Values
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_device import ReferenceDevice, clipped, let_through, peak_of, per_channel, rounded
 
+from device_cases import Values
 from e2train.device.accelerator import generated as hw
+from reference_device import ReferenceDevice, clipped, let_through, peak_of, per_channel, rounded
 from vector_bench import (
     Launch,
     blocked_size,

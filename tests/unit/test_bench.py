@@ -3,14 +3,14 @@
 
 import numpy as np
 import pytest
-from device_cases import device
-from engine_parts import float_network
 
+from device_cases import device
 from e2train import cli
 from e2train.bench import emulator as bench
 from e2train.bench.emulator import EmulatorTraining, ForcedGates
 from e2train.device.counter import Counter
 from e2train.network.models import network_spec
+from engine_parts import float_network
 
 
 @pytest.mark.parametrize(

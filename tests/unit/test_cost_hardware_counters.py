@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_parts import batch, fixed_network
 
 from e2train.cost.accelerator.iteration import iteration_work, position_work, weight_work
 from e2train.cost.accelerator.work import VECTOR, Setting
@@ -20,6 +19,7 @@ from e2train.device.accelerator.tiling.plan import plan_convolution, tiles_of
 from e2train.device.accelerator.tiling.psg_cycles import psg_pass
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
+from engine_parts import batch, fixed_network
 
 SAMPLES = 19
 COUNTED = {

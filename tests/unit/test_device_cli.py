@@ -3,12 +3,12 @@
 
 import numpy as np
 import pytest
-from device_cases import device
-from reference_device import convolved, input_gradient, weight_gradient
 
+from device_cases import device
 from e2train import cli
 from e2train.device import selftest
 from e2train.device.emulator import numpy_emulator as numpy_device
+from reference_device import convolved, input_gradient, weight_gradient
 
 
 def test_list_names_every_backend(capsys):

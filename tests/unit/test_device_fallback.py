@@ -6,14 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from device_cases import device
-from reference_device import convolved
 
+from device_cases import device
 from e2train import device as device_package
 from e2train.device import Geometry, open_device
 from e2train.device.emulator import library, memory_pool
 from e2train.device.emulator.memory_pool import MemoryPool
 from e2train.errors import UserError
+from reference_device import convolved
 
 GEOMETRY = Geometry(5, 6, 7, 9, (3, 3), 1, 1, 1)
 

@@ -3,9 +3,11 @@
 
 import numpy as np
 import pytest
-from device_cases import DEVICES, Values, device, geometries
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from device_cases import DEVICES, Values, device, geometries
+from e2train.device import Geometry, open_device
 from recording_device import same
 from reference_device import (
     convolved,
@@ -14,8 +16,6 @@ from reference_device import (
     top_bits,
     weight_gradient,
 )
-
-from e2train.device import Geometry, open_device
 
 SEEDS = st.integers(0, 2**32 - 1)
 

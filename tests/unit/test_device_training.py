@@ -3,14 +3,14 @@
 
 import numpy as np
 import pytest
-from device_cases import DEVICES, Values, device, geometries
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recording_device import RecordingDevice, same_calls
-from reference_device import ReferenceDevice
 
+from device_cases import DEVICES, Values, device, geometries
 from e2train.device import Geometry
 from e2train.device.emulator.native import NativeEmulator
+from recording_device import RecordingDevice, same_calls
+from reference_device import ReferenceDevice
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = st.tuples(

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_parts import SMALL_RESNET, batch, float_network
 from hypothesis import given
 from hypothesis import strategies as st
 
 from e2train.errors import UserError
 from e2train.methods.stochastic_depth import StochasticDepth, survival_probabilities
 from e2train.network.models import network_spec
+from engine_parts import SMALL_RESNET, batch, float_network
 
 SPEC = network_spec("resnet-38", (3, 32, 32), 10)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_parts import SMALL_RESNET, batch, emulator, fixed_network, float_network
 
 from e2train.device.counter import Counter
 from e2train.methods.slu import (
@@ -20,6 +19,7 @@ from e2train.methods.slu import (
 from e2train.methods.slu_gates import GRID_POINTS, HIDDEN, gate_macs, gate_share
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
+from engine_parts import SMALL_RESNET, batch, emulator, fixed_network, float_network
 
 SPEC = network_spec(*SMALL_RESNET)
 BLOCKS = len(SPEC.skippable_blocks)

@@ -7,15 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine_parts import (
-    BACKENDS,
-    SMALL_RESNET,
-    batch,
-    emulator,
-    fixed_network,
-    float_network,
-    mean_of,
-)
 
 from e2train.device import Geometry, open_device
 from e2train.device.base import Device
@@ -27,6 +18,15 @@ from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
 from e2train.network.spec import Unit
+from engine_parts import (
+    BACKENDS,
+    SMALL_RESNET,
+    batch,
+    emulator,
+    fixed_network,
+    float_network,
+    mean_of,
+)
 
 FULL = FixedSettings(predict=False)
 PIXEL = 128.0  # the integer picture's unit: both arithmetics then see the same numbers

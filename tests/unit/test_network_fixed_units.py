@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_parts import SMALL_MOBILENET, batch, fixed_network
 
 from e2train.device import open_device
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
 from e2train.network.network import Network
 from e2train.network.spec import Unit
+from engine_parts import SMALL_MOBILENET, batch, fixed_network
 
 torch = pytest.importorskip("torch", reason="torch's autograd is the reference here")
 SAMPLES = 16

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_parts import SMALL_MOBILENET, SMALL_RESNET, GivenDecisions, batch, mean_of
 
 from e2train.device.counter import Counter
 from e2train.errors import UserError
@@ -21,6 +20,7 @@ from e2train.network.float_backend import NumpyFloat, TorchFloat
 from e2train.network.models import network_spec
 from e2train.network.network import Network, cross_entropy
 from e2train.network.parameters import initial_parameters, trainable
+from engine_parts import SMALL_MOBILENET, SMALL_RESNET, GivenDecisions, batch, mean_of
 
 torch = pytest.importorskip("torch", reason="torch's autograd is the reference here")
 torch_networks = pytest.importorskip("torch_networks")

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from e2train.network.integer import FixedSettings
+from e2train.network.models import network_spec
+from e2train.network.network import Network
+from e2train.network.spec import Block
 from engine_parts import (
     BACKENDS,
     SMALL_MOBILENET,
@@ -19,11 +24,6 @@ from engine_parts import (
 )
 from recording_device import Call, RecordingDevice
 from reference_device import ReferenceDevice
-
-from e2train.network.integer import FixedSettings
-from e2train.network.models import network_spec
-from e2train.network.network import Network
-from e2train.network.spec import Block
 
 PSG = FixedSettings(predict=True)
 FULL = FixedSettings(predict=False)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_parts import digits
 
 from e2train.cost import counts as plan
 from e2train.data.batches import augment, batch_indices
@@ -33,6 +32,7 @@ from e2train.training.experiment import (
     TrainSettings,
 )
 from e2train.training.trainer import Trainer
+from engine_parts import digits
 
 SHORT = TrainSettings(iterations=6, batch=16, log_every=2, evaluate_every=4, checkpoint_every=3)
 FLOATS = Experiment("floats", train=SHORT)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_parts import emulator
 
 from e2train.data.load import load_dataset
 from e2train.runs.checkpoint import read_checkpoint
 from e2train.training.experiment import load_experiment
 from e2train.training.trainer import Trainer
+from engine_parts import emulator
 
 # The finders of sys.path skip the blocked packages, as where they are not installed.
 BOARD = """

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from powermeter.energy.accuracy import Accuracy, EnergySums, accuracy_from
 from powermeter.energy.budget import Budget, MeterErrors, std_dev
 from powermeter.energy.clock import ClockFit, ClockLine
 from powermeter.energy.joules import COVERAGE_FACTOR, Joules
 from powermeter.energy.sums import Sums, Window
 from powermeter.errors import MeterError
 from powermeter.events import Gap, Malformed, OverRange, Pause, Sample
-from powermeter.meters.accuracy import Accuracy, EnergySums, accuracy_from
 
 _BREAKS = ("time", "restart", "unplugged")  # gaps after which the meter's clock is another one
 _COUNTER_SHARE = 0.02  # by which a meter's own counter may differ, besides its last digit

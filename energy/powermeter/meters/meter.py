@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from powermeter.energy.accuracy import Accuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import BeyondRangeError, NoPacketError, PortClosedError
 from powermeter.events import OverRange, Sample
-from powermeter.meters.accuracy import Accuracy
 
 AVERAGE, INSTANTANEOUS = "average", "instantaneous"
 _POLL_S = 0.05

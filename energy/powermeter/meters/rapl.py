@@ -31,10 +31,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
 from powermeter.events import Gap, Malformed, Sample
-from powermeter.meters.accuracy import PowerAccuracy
 from powermeter.meters.driver import Driver
 from powermeter.meters.meter import AVERAGE, Meter, MeterBase, Transport
 from powermeter.meters.scpi.protocol import LineBuffer, text

@@ -58,11 +58,6 @@ class SerialTransport:
             self._serial.close()
 
 
-def bits_per_byte(frame: str) -> int:
-    """Bits that one byte takes on a line of `frame`, e.g. 10 for `8N1` and 11 for `8N2`."""
-    return 1 + int(frame[0]) + (frame[1] != "N") + int(frame[2])
-
-
 def is_pseudo_terminal(port: str) -> bool:
     """True for a pseudo-terminal: a program answers there, so its joules are not metered."""
     return os.path.realpath(port).startswith("/dev/pts/")

@@ -31,7 +31,7 @@ from powermeter.record.recording import META, meta_of, read_meta, write_json
 _ANSWER_S = 60.0
 _FIRST_READING_S = 20.0  # the slowest setting of the INA226 takes 17 s a reading
 _RELEASE_S = 2.0  # a killed program's recorder still holds the port that long at most
-_PROGRAM = "from powermeter.process import main; main()"
+_PROGRAM = "from powermeter.record.process import main; main()"
 _ORDERS = ("check", "result", "result_now", "position", "finish")
 
 

@@ -100,3 +100,8 @@ class Trace:
 
 #: Builds a simulated instrument from a seed and its own settings.
 MakeDevice = Callable[..., Device]
+
+
+def bits_per_byte(frame: str) -> int:
+    """Bits that one byte takes on a line of `frame`, e.g. 10 for `8N1` and 11 for `8N2`."""
+    return 1 + int(frame[0]) + (frame[1] != "N") + int(frame[2])

@@ -23,8 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from powermeter.errors import SimulatorError
-from powermeter.meters.transport import bits_per_byte
-from powermeter.simulation.device import Device, Segment, Trace
+from powermeter.simulation.device import Device, Segment, Trace, bits_per_byte
 from powermeter.simulation.faults import FaultyDevice
 
 _STALL_S = 30.0

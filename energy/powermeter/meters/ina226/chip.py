@@ -7,8 +7,8 @@ brackets). Temperature drift (gain 50 ppm/°C, shunt offset 0.1 uV/°C) is left 
 
 from __future__ import annotations
 
+from powermeter.energy.accuracy import VoltageCurrentAccuracy
 from powermeter.errors import MeterError
-from powermeter.meters.accuracy import VoltageCurrentAccuracy
 
 BUS_LSB_V = 1.25e-3  # "1 LSB step size, bus voltage"
 SHUNT_LSB_V = 2.5e-6  # "1 LSB step size, shunt voltage"

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from powermeter.energy.accuracy import Accuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import (
     MeterError,
@@ -22,7 +23,6 @@ from powermeter.errors import (
     RefusedError,
     WrongInstrumentError,
 )
-from powermeter.meters.accuracy import Accuracy
 from powermeter.meters.driver import serial_driver
 from powermeter.meters.ina226 import chip
 from powermeter.meters.ina226.protocol import Config, Err, Event, Hello, LineDecoder, Ok

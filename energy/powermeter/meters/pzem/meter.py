@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import MeterError, NoAnswerError, NoPacketError, WrongInstrumentError
-from powermeter.meters.accuracy import PowerAccuracy
 from powermeter.meters.driver import Driver, serial_driver
 from powermeter.meters.meter import AVERAGE, MeterBase, Transport
 from powermeter.meters.pzem.models import (

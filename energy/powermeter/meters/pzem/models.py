@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from powermeter.meters.accuracy import PowerAccuracy
+from powermeter.energy.accuracy import PowerAccuracy
 
 UPDATE_S = 1.0  # nominal seconds between two changes of the registers
 UPDATE_TOLERANCE = 0.03  # 1.03 s were seen

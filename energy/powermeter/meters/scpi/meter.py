@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import (
     MeterError,
@@ -29,7 +30,6 @@ from powermeter.errors import (
     RefusedError,
     WrongInstrumentError,
 )
-from powermeter.meters.accuracy import PowerAccuracy
 from powermeter.meters.driver import Driver
 from powermeter.meters.meter import INSTANTANEOUS, Meter, Transport
 from powermeter.meters.scpi.protocol import UNITS, ScpiDecoder, parse_number, resolution, text

@@ -14,9 +14,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import MeterError, NoAnswerError, NoPacketError, WrongInstrumentError
-from powermeter.meters.accuracy import PowerAccuracy
 from powermeter.meters.driver import serial_driver
 from powermeter.meters.meter import AVERAGE, MeterBase, Transport
 from powermeter.meters.wattsup.protocol import (

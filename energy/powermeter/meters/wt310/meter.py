@@ -22,10 +22,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import MeterError, NoPacketError, RefusedError, WrongInstrumentError
 from powermeter.events import OverRange, Sample
-from powermeter.meters.accuracy import PowerAccuracy
 from powermeter.meters.driver import Driver
 from powermeter.meters.meter import AVERAGE, Meter, Transport
 from powermeter.meters.scpi.protocol import parse_number, text

@@ -8,8 +8,7 @@ and the same simulation always gives the same bytes at the same times.
 from __future__ import annotations
 
 from powermeter.errors import PortClosedError
-from powermeter.meters.transport import bits_per_byte
-from powermeter.simulation.device import Device, Trace
+from powermeter.simulation.device import Device, Trace, bits_per_byte
 from powermeter.simulation.faults import FaultyDevice
 
 _STEPS_S = (0.01, 0.05)  # shortest and longest

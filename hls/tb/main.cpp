@@ -42,7 +42,8 @@ std::vector<std::string> files_of(int count, char** arguments) {
     return files;
 }
 
-// Empty, or what is wrong. `what` is told which launch runs, for the message.
+// Runs a vector file. Returns an empty string where all bytes agree, else a message that says which
+// launch differs and how. `what` receives the name of the launch under way.
 std::string run(const tb::Golden& golden, tb::Memory& memory, std::string& what) {
     for (std::size_t i = 0; i < golden.launches.size(); ++i) {
         const tb::Launch& launch = golden.launches[i];

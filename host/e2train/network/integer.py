@@ -187,7 +187,7 @@ class FixedArithmetic(Arithmetic):
         w, weight_exponent = self._quantised(unit.name)
         track = self._track(f"{unit.name}.y", 16)
         exponent = x.exponent + weight_exponent
-        if not track.known:  # nothing to go by: run once for the peak
+        if not track.known:  # no peak seen yet: run once to find it
             probe = self.device.convolve(x.tensor, w, unit.geometry, 16)
             self._count_forward(unit.geometry, x.samples)
             track.update(np.ldexp(float(max(probe.peak, 1)), exponent))
@@ -366,7 +366,7 @@ class FixedArithmetic(Arithmetic):
         gamma = self.parameters[f"{unit.name}.gamma"]
         line = bn.backward_line(gamma, stats, sums, memory.count)
         track = self._track(f"{unit.name}.dy", 16)
-        if not track.known:  # nothing to go by: run once, within the proven bound, for the peak
+        if not track.known:  # no peak seen yet: run once within the proven bound to find it
             bound = line.bound(np.ldexp(32768.0, g.exponent), np.ldexp(32768.0, y.exponent))
             probe = self._apply_line(line, g, y, exponent_for(bound, limits(16)[1]))
             track.update(probe.peak)
@@ -446,7 +446,7 @@ class FixedArithmetic(Arithmetic):
             self.counter.elementwise(read * g.samples * geometry.input_size, 0)
             return peaked, accumulator_exponent + shift
 
-        if exponent is None and not track.known:  # nothing to go by: run once for the peak
+        if exponent is None and not track.known:  # no peak seen yet: run once to find it
             probe, at = run(accumulator_exponent + 16)
             growth = INITIAL_GRADIENT_GROWTH if residual_stream else 1.0
             track.update(np.ldexp(max(probe.peak, 1) * growth, at))

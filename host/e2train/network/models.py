@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-(6n+2) for CIFAR (He et al. 2016, section 4.2), shortcuts of option A (no parameters).
+"""The networks by name: ResNet-(6n+2) and MobileNetV2 for small pictures.
 
-MobileNetV2 (Sandler et al. 2018, table 2) for 32x32 pictures: the first two strides are 1.
-
-Networks by name.
+ResNets for CIFAR follow He et al. 2016, section 4.2, with shortcuts of option A (no parameters);
+MobileNetV2 follows Sandler et al. 2018, table 2, with strides of 1 in the first two places.
 """
 
 from __future__ import annotations

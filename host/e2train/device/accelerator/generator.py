@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generated C++: constants, the arguments of a launch, the top function, csim's entry.
+"""Writes what C++, Verilog, Tcl and Python share from the one hardware configuration.
 
-Writes what C++, Verilog, Tcl and Python share from the one hardware configuration.
+Of C++ that is: constants, the arguments of a launch, the top function and csim's entry to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks and tensors in the memory that host and accelerator share.
-
-Memory that host and accelerator share, given out in aligned blocks.
-"""
+"""The memory that host and accelerator share: aligned blocks of an arena, and the tensors in them."""
 
 from __future__ import annotations
 

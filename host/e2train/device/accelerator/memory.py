@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory that host and accelerator share: aligned blocks of an arena, and the tensors in them."""
+"""The memory that host and accelerator share: aligned blocks of an arena, tensors in them."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ bool pass_arguments_fit(const Arguments& a) {
                            (1 << OPTIONS_NARROW_GRADIENT);
     const Count allowed = backward(a) ? common | gradient : common;
     const bool masks = option(a, OPTIONS_MASK8) && option(a, OPTIONS_MASK16);
-    return (a.options & ~allowed) == 0 && !masks && a.count >= 0 &&
+    return (a.options & ~allowed) == 0 && !masks && a.mask_ceiling() >= 0 &&
            within(a.shift, LEAST_SHIFT, MOST_SHIFT);
 }
 

@@ -41,7 +41,7 @@ Finish finish_of(const Arguments& a) {
     finish.statistics = a.operation == OPERATIONS_CONVOLVE && !finish.raw;
     finish.residual = option(a, OPTIONS_RESIDUAL);
     finish.mask_bits = option(a, OPTIONS_MASK8) ? 8 : option(a, OPTIONS_MASK16) ? 16 : 0;
-    finish.mask_ceiling = a.count;
+    finish.mask_ceiling = a.mask_ceiling();
     finish.shift = a.shift;
     return finish;
 }

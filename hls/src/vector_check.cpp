@@ -37,14 +37,15 @@ std::uint32_t check_map(const Arguments& a) {
         !(mask8 && mask16) && !((mask8 || mask16) && option(a, OPTIONS_RESIDUAL));
     const std::int32_t allowed = bit(OPTIONS_SECOND) | bit(OPTIONS_RESIDUAL) | bit(OPTIONS_MASK8) |
                                  bit(OPTIONS_MASK16) | bit(OPTIONS_RECTIFY) | bit(OPTIONS_CEILING);
-    const bool fits = extra_free && only_options(a, allowed) && a.count >= 0 &&
+    const bool fits = extra_free && only_options(a, allowed) && a.mask_ceiling() >= 0 &&
                       within(a.shift, 0, MAP_MOST_SHIFT) &&
                       within(a.bits, WIDTHS_ACTIVATION, WIDTHS_GRADIENT);
     return fits ? ERRORS_OK : ERRORS_ARGUMENT;
 }
 
 std::uint32_t check_pool(const Arguments& a) {
-    const bool steps = within(a.kernel_h, 1, LIMITS_SIZE) && within(a.kernel_w, 1, LIMITS_SIZE);
+    const bool steps =
+        within(a.row_step(), 1, LIMITS_SIZE) && within(a.column_step(), 1, LIMITS_SIZE);
     return !steps ? ERRORS_GEOMETRY : (only_options(a, 0) ? ERRORS_OK : ERRORS_ARGUMENT);
 }
 
@@ -63,7 +64,7 @@ std::uint32_t check_resample(const Arguments& a) {
     const bool sizes = within(a.filters, 1, LIMITS_CHANNELS) &&
                        within(a.out_height, 1, LIMITS_SIZE) &&
                        within(a.out_width, 1, LIMITS_SIZE) && within(a.stride, 1, LIMITS_SIZE) &&
-                       within(a.inner_begin, -LIMITS_CHANNELS, LIMITS_CHANNELS);
+                       within(a.channel_offset(), -LIMITS_CHANNELS, LIMITS_CHANNELS);
     const bool fits =
         sizes && axis_fits(a, a.height, a.out_height) && axis_fits(a, a.width, a.out_width);
     return fits ? ERRORS_OK : ERRORS_GEOMETRY;
@@ -71,13 +72,13 @@ std::uint32_t check_resample(const Arguments& a) {
 
 std::uint32_t check_move(const Arguments& a) {
     const bool second = option(a, OPTIONS_SECOND);
-    const bool sources = within(a.tile_outer, 1, LIMITS_SAMPLES) &&
-                         (!second || within(a.tile_inner, 1, LIMITS_SAMPLES));
+    const bool sources = within(a.first_samples(), 1, LIMITS_SAMPLES) &&
+                         (!second || within(a.second_samples(), 1, LIMITS_SAMPLES));
     if (!sources) {
         return ERRORS_GEOMETRY;
     }
     const bool width = a.bits == WIDTHS_ACTIVATION || a.bits == WIDTHS_GRADIENT;
-    const bool fits = width && only_options(a, bit(OPTIONS_SECOND)) && a.count >= 1;
+    const bool fits = width && only_options(a, bit(OPTIONS_SECOND)) && a.table_entries() >= 1;
     return fits ? ERRORS_OK : ERRORS_ARGUMENT;
 }
 
@@ -151,10 +152,10 @@ void resample_ranges(const Arguments& a, RangeList& list) {
 
 void move_ranges(const Arguments& a, RangeList& list) {
     const std::uint64_t word_bytes = unsigned_of(a.bits) / 8 * LANES;
-    add(list, a.a_address, words_of(a, a.tile_outer) * word_bytes, false);
-    add(list, a.rows_address, unsigned_of(a.count) * ENTRY_BYTES, false);
+    add(list, a.a_address, words_of(a, a.first_samples()) * word_bytes, false);
+    add(list, a.rows_address, unsigned_of(a.table_entries()) * ENTRY_BYTES, false);
     if (option(a, OPTIONS_SECOND)) {
-        add(list, a.b_address, words_of(a, a.tile_inner) * word_bytes, false);
+        add(list, a.b_address, words_of(a, a.second_samples()) * word_bytes, false);
     }
     add(list, a.out_address, words_of(a, a.samples) * word_bytes, true);
     add_result(list, a, 0);

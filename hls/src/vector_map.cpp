@@ -61,7 +61,7 @@ Settings settings_of(const Arguments& a) {
     s.rectify = option(a, OPTIONS_RECTIFY);
     s.clip = option(a, OPTIONS_CEILING);
     s.ceiling = a.ceiling;
-    s.mask_ceiling = a.count;
+    s.mask_ceiling = a.mask_ceiling();
     s.shift = a.shift;
     s.half = a.shift == 0 ? Value(0) : Value(1) << (a.shift - 1);
     s.high = (Value(1) << (a.bits - 1)) - 1;

@@ -52,7 +52,7 @@ entry_beats:
 }
 
 bool entry_valid(const Arguments& a, const Entry& entry, Count expected) {
-    const Count samples = entry.second ? a.tile_inner : a.tile_outer;
+    const Count samples = entry.second ? a.second_samples() : a.first_samples();
     bool valid = entry.destination == expected && entry.source < ceil_groups(samples) &&
                  (!entry.second || option(a, OPTIONS_SECOND));
 valid_lanes:
@@ -68,7 +68,7 @@ bool table_valid(const Arguments& a, const Beat* rows) {
     Count expected = -1;
     bool valid = true;
 check_entries:
-    for (Count index = 0; index < a.count; ++index) {
+    for (Count index = 0; index < a.table_entries(); ++index) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4352 avg = 32
         const Entry entry = read_entry(a, rows, index);
         expected += entry.first ? 1 : 0;
@@ -139,11 +139,11 @@ std::uint64_t move_chunk(const Arguments& a, const MoveSettings& settings, const
 // All lanes choose in the same cycle.
 #pragma HLS ARRAY_PARTITION variable = entry.lane complete
 move_entries:
-    for (Count index = 0; index < a.count; ++index) {
+    for (Count index = 0; index < a.table_entries(); ++index) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 4352 avg = 32
         merge_chunk(a, settings, entry, chunk, columns, rows, kept);
         from_b += entry.second ? static_cast<std::uint64_t>(chunk.words) : 0;
-        const bool table_ends = index + 1 == a.count;
+        const bool table_ends = index + 1 == a.table_entries();
         const Count group = entry.destination;
         if (!table_ends) {
             entry = read_entry(a, rows, index + 1);
@@ -164,7 +164,7 @@ std::uint32_t move_samples(const Arguments& a, const Beat* columns, const Beat* 
     }
     const MoveSettings settings = {a.channels * a.height * a.width, a.bits == WIDTHS_ACTIVATION};
     const std::uint64_t word_beats = settings.narrow ? BYTE_WORD_BEATS : HALF_WORD_BEATS;
-    const std::uint64_t table_beats = static_cast<std::uint64_t>(a.count) * ENTRY_BEATS;
+    const std::uint64_t table_beats = static_cast<std::uint64_t>(a.table_entries()) * ENTRY_BEATS;
     counters.row_beats += table_beats;
 move_chunks:
     for (Count begin = 0; begin < settings.group_words; begin += BUFFERS_CHUNK) {
@@ -173,7 +173,7 @@ move_chunks:
         const Chunk chunk = {begin, left < BUFFERS_CHUNK ? left : Count(BUFFERS_CHUNK)};
         const std::uint64_t from_b = move_chunk(a, settings, chunk, columns, rows, output);
         const std::uint64_t merged =
-            static_cast<std::uint64_t>(a.count) * static_cast<std::uint64_t>(chunk.words);
+            static_cast<std::uint64_t>(a.table_entries()) * static_cast<std::uint64_t>(chunk.words);
         counters.column_beats += (merged - from_b) * word_beats;
         counters.row_beats += from_b * word_beats + table_beats;
         counters.output_beats += static_cast<std::uint64_t>(group_count(a)) *

@@ -27,21 +27,21 @@ struct GridWalk {
 
 void advance_grid(const Arguments& a, GridWalk& at) {
 #pragma HLS INLINE
-    const bool row_ends = at.column + a.kernel_w >= a.width;
-    const bool plane_ends = row_ends && at.row + a.kernel_h >= a.height;
-    at.column = row_ends ? 0 : at.column + a.kernel_w;
+    const bool row_ends = at.column + a.column_step() >= a.width;
+    const bool plane_ends = row_ends && at.row + a.row_step() >= a.height;
+    at.column = row_ends ? 0 : at.column + a.column_step();
     if (plane_ends) {
         at.row = 0;
         at.row_word = 0;
         at.plane_word += times(a.height, a.width);
     } else if (row_ends) {
-        at.row += a.kernel_h;
-        at.row_word += times(a.kernel_h, a.width);
+        at.row += a.row_step();
+        at.row_word += times(a.row_step(), a.width);
     }
 }
 
 Count grid_points(const Arguments& a) {
-    return times((a.height - 1) / a.kernel_h + 1, (a.width - 1) / a.kernel_w + 1);
+    return times((a.height - 1) / a.row_step() + 1, (a.width - 1) / a.column_step() + 1);
 }
 
 // One word of sums a channel; a flat loop, so that short channels do not drain the pipeline.

@@ -80,13 +80,13 @@ void advance_walk(const Arguments& a, const AxisStep& axis, ResampleWalk& at) {
 ResampleWalk walk_begin(const Arguments& a) {
     ResampleWalk at = {0, 0, 0, 0, {0, 0}, {0, 0}, 0};
     const Address plane = static_cast<Address>(a.height * a.width);
-    at.plane_word = plane * static_cast<Address>(-a.inner_begin);
+    at.plane_word = plane * static_cast<Address>(-a.channel_offset());
     return at;
 }
 
 bool has_source(const Arguments& a, const ResampleWalk& at) {
 #pragma HLS INLINE
-    const Count channel = at.channel - a.inner_begin;
+    const Count channel = at.channel - a.channel_offset();
     return channel >= 0 && channel < a.channels && at.source_row.phase == 0 &&
            at.source_column.phase == 0;
 }

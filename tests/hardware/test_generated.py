@@ -63,6 +63,8 @@ def test_a_changed_configuration_makes_every_file_that_uses_it_stale(checkout):
         ('"shift", ', '"bits", ', "two registers share a name"),
         ("spread = 10", "spread = 31", "bits 0 to 30"),
         ("part =", "part", "hardware.toml: "),
+        ('row_step = "kernel_h"', 'row_step = "kernels"', "row_step: no register 'kernels'"),
+        ("row_step =", "stride =", "stride: a register has this name"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(checkout, old, new, says):

@@ -62,21 +62,21 @@ void channel_sums(const Arguments& a, const Beat* columns, const Beat* rows, Bea
 void sample_products(const Arguments& a, const Beat* columns, const Beat* rows, const Beat* extra,
                      Beat* output, Counters& counters);
 
-// Result: int64 sums over rows 0, kernel_h, 2 kernel_h, ... and columns 0, kernel_w, ... of a:
+// Result: int64 sums over rows 0, row_step, 2 row_step, ... and columns 0, column_step, ... of a:
 // [groups][channels][16].
 void pool(const Arguments& a, const Beat* columns, Beat* output, Counters& counters);
 
-// out [filters, out_height, out_width] takes channel c - inner_begin of a [channels, height, width]
-// at (row, column) * stride; option up: at (row, column) / stride where that divides, else zero;
-// option spread: at (0, 0). Zero where that channel does not exist.
+// out [filters, out_height, out_width] takes channel c - channel_offset of a [channels, height,
+// width] at (row, column) * stride; option up: at (row, column) / stride where that divides, else
+// zero; option spread: at (0, 0). Zero where that channel does not exist.
 void resample(const Arguments& a, const Beat* columns, Beat* output, Counters& counters);
 
-// out (samples) takes lanes from a (tile_outer samples) and, option second, b (tile_inner samples);
-// all channels x height x width, elements of `bits` 8 or 16. The table at rows_address has `count`
-// entries of three beats: bits 0 to 15 of the first name the group of out, 16 to 31 the source's
-// group, bit 32 says that the source is b, bit 33 that this is its group's first entry; the two
-// others say for each lane which lane of the source it takes (0 to 15), or 0x80: none, it stays.
-// Each group of out has its entries one after another, all groups in order.
+// out (samples) takes lanes from a (first_samples) and, option second, b (second_samples);
+// all channels x height x width, elements of `bits` 8 or 16. The table at rows_address has
+// `table_entries` entries of three beats: bits 0 to 15 of the first name the group of out, 16 to 31
+// the source's group, bit 32 says that the source is b, bit 33 that this is its group's first
+// entry; the two others say for each lane which lane of the source it takes (0 to 15), or 0x80:
+// none, it stays. Each group of out has its entries one after another, all groups in order.
 std::uint32_t move_samples(const Arguments& a, const Beat* columns, const Beat* rows, Beat* output,
                            Counters& counters);
 

@@ -44,6 +44,14 @@ struct Arguments {
     std::uint32_t out_address;  // 0x140
     std::uint32_t scratch_address;  // 0x148
     std::uint32_t result_address;  // 0x150
+
+    std::int32_t mask_ceiling() const { return count; }
+    std::int32_t row_step() const { return kernel_h; }
+    std::int32_t column_step() const { return kernel_w; }
+    std::int32_t channel_offset() const { return inner_begin; }
+    std::int32_t table_entries() const { return count; }
+    std::int32_t first_samples() const { return tile_outer; }
+    std::int32_t second_samples() const { return tile_inner; }
 };
 // clang-format on
 

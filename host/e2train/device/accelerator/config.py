@@ -28,6 +28,7 @@ SECTIONS = (
     "options",
     "errors",
     "registers",
+    "names",
     "result",
 )
 
@@ -59,7 +60,8 @@ def _problems(config: Config) -> list[str]:
     for section, values in config.items():
         for key, value in values.items():
             listed = (section, key) in LISTS
-            expected: type = list if listed else str if section == "target" else int
+            text = section in ("target", "names")
+            expected: type = list if listed else str if text else int
             if key == "clock_mhz":
                 expected = int
             if not isinstance(value, expected) or isinstance(value, bool):
@@ -73,6 +75,11 @@ def _problems(config: Config) -> list[str]:
     names = config["registers"]["ports"] + config["registers"]["arguments"]
     if len(set(names)) != len(names):
         found.append("[registers]: two registers share a name")
+    for name, register in config["names"].items():
+        if register not in config["registers"]["arguments"]:
+            found.append(f"[names] {name}: no register {register!r}")
+        if name in names:
+            found.append(f"[names] {name}: a register has this name")
     if not 0 <= max(config["options"].values()) < 31:
         found.append("[options]: bits 0 to 30 only")
     return found

@@ -223,6 +223,16 @@ OFFSETS = {
     "result_address": 0x150,
 }
 
+NAMES = {
+    "mask_ceiling": "count",
+    "row_step": "kernel_h",
+    "column_step": "kernel_w",
+    "channel_offset": "inner_begin",
+    "table_entries": "count",
+    "first_samples": "tile_outer",
+    "second_samples": "tile_inner",
+}
+
 PORTS = (
     "columns_port",
     "rows_port",

@@ -66,15 +66,19 @@ def _kind(name: str) -> str:
 
 
 def arguments(config: Config) -> str:
-    """arguments.hpp: what a launch is told, a member for each argument register."""
+    """arguments.hpp: what a launch is told, a member a register, and the names of their other uses."""
     offsets = argument_offsets(config)
     members = "\n".join(
         f"    {_kind(name)} {name};  // 0x{offsets[name]:02x}"
         for name in config["registers"]["arguments"]
     )
+    own_names = "\n".join(
+        f"    {_kind(register)} {name}() const {{ return {register}; }}"
+        for name, register in config["names"].items()
+    )
     body = (
         "#include <cstdint>\n\nnamespace e2 {\n\n// clang-format off\n"
-        f"struct Arguments {{\n{members}\n}};\n// clang-format on\n\n}}  // namespace e2\n"
+        f"struct Arguments {{\n{members}\n\n{own_names}\n}};\n// clang-format on\n\n}}  // namespace e2\n"
     )
     return _guarded("ARGUMENTS", body)
 
@@ -149,7 +153,7 @@ def strings(config: Config) -> dict[str, str]:
         f"{section}_{key}".upper(): value
         for section, values in config.items()
         for key, value in values.items()
-        if isinstance(value, str)
+        if isinstance(value, str) and section != "names"
     }
 
 
@@ -163,6 +167,8 @@ def _python(config: Config) -> str:
         lines.append("}")
     lines.append("\nOFFSETS = {")
     lines += [f'    "{name}": 0x{at:02X},' for name, at in argument_offsets(config).items()]
+    lines.append("}\n\nNAMES = {")
+    lines += [f'    "{name}": "{register}",' for name, register in config["names"].items()]
     lines.append("}\n\nPORTS = (")
     lines += [f'    "{name}",' for name in config["registers"]["ports"]]
     lines.append(")")

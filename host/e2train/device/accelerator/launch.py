@@ -32,8 +32,8 @@ class Launch:
         self.registers["operation"] = hw.OPERATIONS[self.operation]
 
     def set(self, **registers: int) -> None:
-        """Set registers."""
-        self.registers |= {name: int(value) for name, value in registers.items()}
+        """Set registers, by their own names or those that an operation has for them."""
+        self.registers |= {hw.NAMES.get(name, name): int(v) for name, v in registers.items()}
 
     def option(self, *names: str) -> None:
         """Set these bits of the register `options`."""
@@ -69,7 +69,7 @@ class Launch:
         A register of 0 stands for no ceiling; none below 2 lets a positive integer through.
         """
         self.tensor("mask_address", tensor)
-        self.set(count=0 if ceiling is None else max(ceiling, 1))
+        self.set(mask_ceiling=0 if ceiling is None else max(ceiling, 1))
         self.option("mask8" if tensor.dtype == np.int8 else "mask16")
 
     def geometry(self, geometry: Geometry, samples: int) -> None:

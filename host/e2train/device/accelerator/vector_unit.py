@@ -140,7 +140,7 @@ class VectorUnit:
         shape = layout.groups_of(stream.samples), stream.shape[1], layout.LANES
         launch = Launch("pool", results=shape[0] * shape[1] * shape[2])
         launch.shape(stream.shape)
-        launch.set(kernel_h=row_step, kernel_w=column_step)
+        launch.set(row_step=row_step, column_step=column_step)
         launch.tensor("a_address", stream)
         return layout.unblock(self._driver.run(launch).sums.reshape(shape), stream.samples)
 
@@ -161,7 +161,7 @@ class VectorUnit:
         launch = Launch("resample")
         launch.shape(source.shape)
         launch.set(filters=shape[1], out_height=shape[2], out_width=shape[3])
-        launch.set(inner_begin=before, stride=stride)
+        launch.set(channel_offset=before, stride=stride)
         if option is not None:
             launch.option(option)
         launch.tensor("a_address", source)
@@ -184,12 +184,12 @@ class VectorUnit:
         entries = self._memory.upload(table)
         launch = Launch("move")
         launch.shape(out.shape)
-        launch.set(bits=8 * a.dtype.itemsize, count=len(table), tile_outer=a.samples)
+        launch.set(bits=8 * a.dtype.itemsize, table_entries=len(table), first_samples=a.samples)
         launch.tensor("a_address", a)
         if b is not None:
             expect("part", b, (b.samples, *a.shape[1:]), a.dtype)
             launch.tensor("b_address", b)
-            launch.set(tile_inner=b.samples)
+            launch.set(second_samples=b.samples)
             launch.option("second")
         launch.read("rows_address", entries, table.nbytes)
         launch.tensor("out_address", out, written=True)

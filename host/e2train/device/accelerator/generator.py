@@ -66,7 +66,7 @@ def _kind(name: str) -> str:
 
 
 def arguments(config: Config) -> str:
-    """arguments.hpp: what a launch is told, a member a register, and the names of their other uses."""
+    """arguments.hpp: what a launch is told: a member a register, and names of other uses."""
     offsets = argument_offsets(config)
     members = "\n".join(
         f"    {_kind(name)} {name};  // 0x{offsets[name]:02x}"
@@ -78,7 +78,8 @@ def arguments(config: Config) -> str:
     )
     body = (
         "#include <cstdint>\n\nnamespace e2 {\n\n// clang-format off\n"
-        f"struct Arguments {{\n{members}\n\n{own_names}\n}};\n// clang-format on\n\n}}  // namespace e2\n"
+        f"struct Arguments {{\n{members}\n\n{own_names}\n}};\n"
+        "// clang-format on\n\n}  // namespace e2\n"
     )
     return _guarded("ARGUMENTS", body)
 

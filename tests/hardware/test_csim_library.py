@@ -5,6 +5,7 @@ import ctypes
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -28,6 +29,7 @@ extern "C" unsigned e2train_csim(const unsigned *registers, unsigned long *) {
 def checkout(tmp_path, monkeypatch):
     """A small checkout with a kernel that answers at once, and a cache folder of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = tmp_path / "checkout"
     (root / "hls/src/generated").mkdir(parents=True)
     (root / "hls/include").mkdir()

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from e2train.campaign import store as store_module
-from e2train.campaign.lease import Heartbeat, Stopped, locked
+from e2train.campaign.lease import Heartbeat, Stopped
 from e2train.campaign.plan import load_campaign
 from e2train.campaign.schema import RESULT_COLUMNS
 from e2train.campaign.store import FAILED, INTERRUPTED, WAITING, Claim, Progress, Store
 from e2train.errors import UserError
+from e2train.files import locked
 
 TEXT = """
 on = [["resnet-8", "digits"]]
@@ -114,9 +115,9 @@ def test_same_host_takes_over_at_once_as_the_lock_is_free(tmp_path, clock):
 
 
 def test_lock_keeps_a_second_holder_out_and_falls_with_the_first(tmp_path):
-    with locked(tmp_path) as first, locked(tmp_path) as second:
+    with locked(tmp_path / "lock") as first, locked(tmp_path / "lock") as second:
         assert first and not second
-    with locked(tmp_path) as again:
+    with locked(tmp_path / "lock") as again:
         assert again
 
 

@@ -3,13 +3,14 @@
 
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 
 from device_cases import device
 from e2train import device as device_package
-from e2train.device import Geometry, open_device
+from e2train.device import Geometry, build, open_device
 from e2train.device.emulator import library, memory_pool
 from e2train.device.emulator.memory_pool import MemoryPool
 from e2train.errors import UserError
@@ -22,10 +23,11 @@ GEOMETRY = Geometry(5, 6, 7, 9, (3, 3), 1, 1, 1)
 def fresh_library(monkeypatch, tmp_path):
     """`load` forgets what it loaded, now and afterwards, and keeps builds in `tmp_path`."""
     device("native")
-    key = library._key(library._compiler(), library.FLAG_SETS[0])
-    kernels = library._cache_folder() / f"kernels-{key}.so"
+    key = library._key(build.compiler(), library.FLAG_SETS[0])
+    kernels = build.home_cache() / f"kernels-{key}.so"
     library.load.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield kernels
     library.load.cache_clear()
 
@@ -33,6 +35,10 @@ def fresh_library(monkeypatch, tmp_path):
 def no_compiler(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
+
+
+def kept_in(folder):
+    return sorted((path.name for path in folder.iterdir()), key=lambda name: name.endswith(".so"))
 
 
 def compiler_script(folder, body):
@@ -97,7 +103,7 @@ def test_a_library_that_does_not_load_is_not_kept(monkeypatch, fresh_library, tm
     monkeypatch.setenv("CXX", compiler_script(tmp_path, 'echo nonsense > "$target"'))
     with pytest.raises(UserError, match="backend 'native'"):
         open_device("emulator", backend="native")
-    assert list((tmp_path / "cache" / "e2train").iterdir()) == []
+    assert kept_in(tmp_path / "cache" / "e2train") == ["kernels.lock"]
 
 
 def test_kernels_are_built_once_and_kept(monkeypatch, fresh_library, tmp_path):
@@ -106,7 +112,8 @@ def test_kernels_are_built_once_and_kept(monkeypatch, fresh_library, tmp_path):
         library.load.cache_clear()
         assert open_device("emulator", backend="native").name.startswith("emulator (native: ")
     assert (tmp_path / "calls").read_text().count("called") == 1
-    assert len(list((tmp_path / "cache" / "e2train").iterdir())) == 1
+    lock, kernels = kept_in(tmp_path / "cache" / "e2train")
+    assert lock == "kernels.lock" and kernels.endswith(".so")
 
 
 def test_without_a_writable_cache_kernels_are_built_for_this_process(
@@ -120,7 +127,7 @@ def test_without_a_writable_cache_kernels_are_built_for_this_process(
 
 
 def test_changed_sources_or_flags_are_another_library(monkeypatch, tmp_path):
-    compiler = library._compiler()
+    compiler = build.compiler()
     key = library._key(compiler, ())
     assert library._key(compiler, ("-O1",)) != key
     for path in library.SOURCES.glob("*.[ch]pp"):

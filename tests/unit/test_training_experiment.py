@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from e2train.errors import UserError
@@ -136,6 +136,10 @@ def test_name_is_that_of_the_file_unless_given(tmp_path: Path) -> None:
         ("[train]\nlr = 0.0", ["train.lr", "0.0"]),
         ("[train]\nlr = nan", ["train.lr", "nan"]),
         ("[train]\nlr = inf", ["train.lr", "inf"]),
+        ("[train]\nlr = 1e-38", ["train.lr", "1e-38", "1.18e-38"]),
+        ("[slu]\nskip = 0.2\nlr = 1e-39", ["slu.lr", "1e-39", "1.18e-38"]),
+        ("[train]\ndrop_factor = 5e-274", ["train.drop_factor", "5e-274", "1.18e-38"]),
+        ("[train]\ndrop_factor = 1e-19", ["train.drop_factor", "1e-19", "(1e-39)"]),
         ("[train]\nmomentum = 1.0", ["train.momentum", "1.0"]),
         ("[train]\nweight_decay = -1e-4", ["train.weight_decay", "-0.0001"]),
         ("[train]\ndrops = [0.7, 0.5]", ["train.drops", "0.7"]),
@@ -250,6 +254,8 @@ def keys_of(kind: Any = Experiment, prefix: str = "") -> list[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(keys_of()), VALUES, min_size=1, max_size=3))
+@example({"train.drop_factor": 5e-274})
+@example({"train.lr": 5e-324})
 def test_any_value_at_any_key_is_taken_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any]
 ) -> None:

@@ -20,18 +20,19 @@ from powermeter import MeterError, WindowResult
 from ..data.load import load_dataset
 from ..device import open_device
 from ..errors import UserError
-from ..files import write_text
+from ..files import locked, write_text
 from ..runs.load import load_run
 from ..training.experiment import Experiment
 from ..training.trainer import Progress, Trainer
 from .idle import NetEnergy, above_idle, measure_idle
-from .lease import Heartbeat, Stopped, locked
+from .lease import Heartbeat, Stopped
 from .plan import RESTART, experiment_from
 from .schema import RESULT_COLUMNS
-from .store import FAILED, FINISHED, INTERRUPTED, WAITING, Claim, Store
+from .store import FAILED, FINISHED, INTERRUPTED, WAITING, WORK_S, Claim, Store
 
 BUSY, STOPPED = "busy", "stopped"
 ERROR = "error.txt"
+LOCK = "lock"
 CELLS = "cells"
 
 
@@ -65,17 +66,25 @@ def cell_folder(folder: Path, cell: str) -> Path:
 
 
 def run_cell(job: Job) -> Outcome:
-    """Run the job's cell if it can be claimed. Every exception becomes an outcome, on record."""
-    store, folder = Store(Path(job.folder)), cell_folder(Path(job.folder), job.cell)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run the job's cell if it can be claimed. Every exception of it becomes an outcome, on record.
+
+    Raises UserError where there can be no record: the folder or the campaign's file cannot be used
+    here, which ends the campaign for now, as every other cell would meet the same.
+    """
+    store = Store(Path(job.folder), WORK_S)
+    folder = cell_folder(Path(job.folder), job.cell)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from error
     host = socket.gethostname()
     worker = f"{host}:{os.getpid()}"
     claim = Claim(job.cell, uuid.uuid4().hex, worker, host, job.lease_s)
-    with locked(folder) as alone:
+    with locked(folder / LOCK) as alone:
         if not alone or not store.claim(claim):
             return Outcome(job.cell, BUSY)
         try:
-            with Heartbeat(store, claim) as heart:
+            with Heartbeat(Store(Path(job.folder)), claim) as heart:
                 result, points = _work(job, store, folder, claim, heart)
         except Stopped as stop:
             store.release(claim, WAITING, INTERRUPTED)
@@ -156,7 +165,7 @@ def _experiment(store: Store, folder: Path, cell: str) -> Experiment:
 
 def _set_aside(folder: Path) -> None:
     """Move what an interrupted attempt left into a folder of its own: the cell starts anew."""
-    left = [path for path in folder.iterdir() if path.name != "lock"]
+    left = [path for path in folder.iterdir() if path.name != LOCK]
     left = [path for path in left if not path.name.startswith("attempt-")]
     if not left:
         return

@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holding a cell: a lock file against a second process on its folder, and a lease kept alive.
+"""Holding a cell: its lease is kept alive.
 
-The lock (flock) falls with its process, so a dead holder on the same host is known at once. Where
-locks do not reach (another host), the lease decides: who does not renew it in time has lost it.
+A lock file keeps a second process on the same host off the cell's folder. It falls with its
+process, so a dead holder is known at once. Where locks do not reach (another host), the lease
+decides: who does not renew it in time has lost it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from .store import Claim, Progress, Store
+from ..errors import UserError
+from .store import Claim, Progress, Store, StoreLocked
 
 LEASE_S = 30.0
 BEAT_S = 1.0
@@ -25,18 +22,6 @@ BEAT_S = 1.0
 
 class Stopped(Exception):
     """The cell must stop here: the campaign was paused, or the claim went to another."""
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock file; yields False where another process has it."""
-    with open(folder / "lock", "wb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 class Heartbeat:
@@ -83,7 +68,9 @@ class Heartbeat:
                 elif self._store.paused:
                     self._reason = "paused"
                 renewed = time.monotonic()
-            except sqlite3.OperationalError as error:
-                # a busy or unreachable disk may come back, but not for longer than the lease
+            except StoreLocked:
+                pass  # nobody else can take the cell either while the file is locked
+            except UserError as error:
+                # an unreachable disk may come back, but not for longer than the lease
                 if time.monotonic() - renewed > self._claim.lease_s:
                     self._reason = f"the campaign's file cannot be written: {error}"

@@ -10,24 +10,19 @@ from __future__ import annotations
 import itertools
 import random
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checked import Settings, build, decoded, is_number, read_toml
 from ..errors import UserError
-from ..training.experiment import Experiment, build_table, check
-from .keys import Keys
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ..training.experiment import Experiment, check
 
 INTERLEAVED, RANDOMISED = "interleaved", "randomised"
 CONTINUE, RESTART = "continue", "restart"
 CHECKPOINT = "checkpoint.npz"
+LONGEST_S = 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 # What the plan itself sets in each experiment; a file that sets it too would be overruled silently.
 _OURS = ("name", "network", "data.name", "train.seed")
@@ -67,14 +62,7 @@ class Campaign:
 
 def load_campaign(path: Path) -> Campaign:
     """Read and check a campaign file. Raises UserError naming file, key and what was expected."""
-    try:
-        text = path.read_bytes().decode()
-        table = tomllib.loads(text)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not TOML: {error}") from error
-    keys = Keys(table, str(path))
+    keys = Settings(read_toml(path), str(path))
     name = keys.text("name", path.stem)
     keys.need(_fits(name), "name", "letters, digits and . _ + - (it names a folder)")
     order = keys.one_of("order", (INTERLEAVED, RANDOMISED))
@@ -86,11 +74,11 @@ def load_campaign(path: Path) -> Campaign:
         name=name,
         baseline=baseline,
         order=order,
-        idle_s=keys.seconds("idle_seconds", 60.0),
-        settle_s=keys.seconds("settle_seconds", 10.0),
+        idle_s=keys.number("idle_seconds", 60.0, 0, LONGEST_S, "seconds"),
+        settle_s=keys.number("settle_seconds", 10.0, 0, LONGEST_S, "seconds"),
         interrupted=keys.one_of("interrupted", (CONTINUE, RESTART)),
         cells=tuple(ordered(cells, order, order_seed)),
-        text=text,
+        text=decoded(path.read_bytes()),
     )
     keys.finish()
     return campaign
@@ -109,11 +97,12 @@ def ordered(cells: list[Cell], order: str, seed: int) -> list[Cell]:
     return [cell for block in blocks for cell in block]
 
 
-def _cells(keys: Keys) -> list[Cell]:
-    on, seeds, base = keys.pairs("on"), keys.counts("seeds", [0]), keys.table("base")
+def _cells(keys: Settings) -> list[Cell]:
+    on, seeds, base = _pairs(keys), keys.counts("seeds", [0]), keys.table("base")
     cells: list[Cell] = []
-    for method in keys.tables("methods"):
-        cells += _method_cells(method, base, on, seeds)
+    for number, method in enumerate(keys.tables("methods"), start=1):
+        where = f"{keys.source}: methods {method.get('name', number)!r}"
+        cells += _method_cells(method, where, base, on, seeds)
     if not cells:
         raise UserError(f"{keys.source}: methods: expected at least one [[methods]] table")
     seen: set[str] = set()
@@ -128,16 +117,19 @@ def _cells(keys: Keys) -> list[Cell]:
 
 
 def _method_cells(
-    table: dict[str, Any], base: dict[str, Any], on: list[tuple[str, str]], seeds: list[int]
+    table: dict[str, Any],
+    where: str,
+    base: dict[str, Any],
+    on: list[tuple[str, str]],
+    seeds: list[int],
 ) -> Iterator[Cell]:
-    keys = Keys({k: v for k, v in table.items() if k in _METHOD_KEYS}, table["where"])
+    keys = Settings({k: v for k, v in table.items() if k in _METHOD_KEYS}, where)
     family = keys.text("name")
     keys.need(_fits(family), "name", "letters, digits and . _ + - (it names a folder)")
     after = keys.text("after", "")
-    own_on, own_seeds = keys.pairs("on", on), keys.counts("seeds", seeds)
-    sweep = keys.sweep("sweep")
-    keys.finish()
-    own = {k: v for k, v in table.items() if k not in (*_METHOD_KEYS, "where")}
+    own_on, own_seeds = _pairs(keys, on), keys.counts("seeds", seeds)
+    sweep = _sweep(keys)
+    own = {k: v for k, v in table.items() if k not in _METHOD_KEYS}
     for values in itertools.product(*sweep.values()):
         settings = _merged(base, own)
         label = family
@@ -146,7 +138,7 @@ def _method_cells(
             settings = _merged(settings, _nested(key, value))
         for network, dataset in own_on:
             for seed in own_seeds:
-                yield _cell(table["where"], family, label, network, dataset, seed, settings, after)
+                yield _cell(where, family, label, network, dataset, seed, settings, after)
 
 
 def _cell(
@@ -180,7 +172,7 @@ def experiment_from(settings: dict[str, Any], where: str) -> Experiment:
 
     Raises UserError that begins with `where`.
     """
-    experiment: Experiment = build_table(Experiment, _given(settings), where, "")
+    experiment: Experiment = build(Experiment, _given(settings), where)
     try:
         check(experiment)
     except UserError as error:
@@ -213,6 +205,30 @@ def _without_circles(cells: list[Cell], source: str) -> list[Cell]:
             passed.add(step)
             step = parents[step]
     return cells
+
+
+def _pairs(keys: Settings, default: list[tuple[str, str]] | None = None) -> list[tuple[str, str]]:
+    """The key `on`: a list of [network, data set]."""
+
+    def holds(value: object) -> bool:
+        return isinstance(value, list) and bool(value) and all(map(_is_pair, value))
+
+    expected = 'pairs of network and data set such as [["resnet-8", "digits"]]'
+    return [(network, data) for network, data in keys.value("on", default, holds, expected)]
+
+
+def _is_pair(value: object) -> bool:
+    two = isinstance(value, (list, tuple)) and len(value) == 2
+    return two and all(isinstance(one, str) for one in value)  # type: ignore[attr-defined]
+
+
+def _sweep(keys: Settings) -> dict[str, list[float]]:
+    """The key `sweep`: a table of lists of numbers, such as {"train.lr" = [0.1, 0.2]}."""
+    found = keys.table("sweep")
+    for name, numbers in found.items():
+        right = isinstance(numbers, list) and numbers and all(map(is_number, numbers))
+        keys.need(bool(right), "sweep", f"a list of numbers for {name!r}")
+    return found
 
 
 def _fits(name: str) -> bool:

@@ -13,18 +13,22 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from ..errors import UserError
+from ..files import LocksMissing, check_locks
 from .plan import Campaign
 from .schema import RESULT_COLUMNS, SCHEMA, VERSION
 
 FILE = "campaign.sqlite"
-PATIENCE_S = 60.0
+LOOK_S = 5.0  # how long a command that somebody waits for lets a lock of the file last
+WORK_S = 600.0  # how long a cell does, whose result would be lost, and who gives out cells
+_TURN_S = 0.5  # SQLite waits this long at once: between turns Ctrl-C is heard
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
 LOST, INTERRUPTED = "lost", "interrupted"
 
@@ -51,52 +55,109 @@ class Progress:
     phase: str = "starting"
 
 
-class Store:
-    """Access to the file in `folder`. Cheap to make: it connects anew for each transaction."""
+class StoreLocked(UserError):
+    """Another program held the campaign's file for longer than there was patience."""
 
-    def __init__(self, folder: Path) -> None:
+
+class Store:
+    """Access to the file in `folder`. Cheap to make: it connects anew for each transaction.
+
+    Every method raises UserError, which names the file, where it cannot be read or written, and
+    StoreLocked where another program locks it for longer than `patience_s` seconds. `say` gets a
+    line as soon as that takes longer than a command would wait.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        patience_s: float = LOOK_S,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.path = folder / FILE
-        if not self.path.exists():
+        self.patience_s, self.say = patience_s, say
+        try:
+            found = self.path.exists()
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}") from error
+        if not found:
             raise UserError(f"{folder}: holds no campaign ({FILE} is missing)")
 
     @staticmethod
-    def create(folder: Path) -> Store:
-        """The store of `folder`, made where there is none. Raises UserError if it cannot be."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / FILE).exists():
-                _make(folder)
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{folder}: cannot hold a campaign: {reason}") from None
+    def open(folder: Path) -> Store:
+        """The store of `folder`. Raises UserError where it is not of this program's version."""
         store = Store(folder)
         if (version := store.get("version")) != VERSION:
             raise UserError(f"{store.path}: version {version}, but this program writes {VERSION}")
         return store
 
+    @staticmethod
+    def create(folder: Path) -> Store:
+        """The store of `folder`, made where there is none. Raises UserError if it cannot be.
+
+        LocksMissing where the folder's file system has no locks, which keep workers apart.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_locks(folder)
+            if not (folder / FILE).exists():
+                _make(folder)
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{folder}: cannot hold a campaign: {reason}") from None
+        return Store.open(folder)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection; what SQLite reports on it becomes a UserError."""
+        start = monotonic()
+        place = self.path.resolve().as_uri() + "?mode=rw"  # never makes a file
+        try:
+            with closing(
+                sqlite3.connect(place, timeout=_TURN_S, isolation_level=None, uri=True)
+            ) as base:
+                base.row_factory = sqlite3.Row
+                yield base
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # a defect of this program
+        except sqlite3.DatabaseError as error:
+            raise _explained(self.path, error, monotonic() - start) from error
+
+    def _patiently(self, base: sqlite3.Connection, statement: str) -> None:
+        """Execute what may have to wait for other programs."""
+        start, told = monotonic(), False
+        while True:
+            try:
+                base.execute(statement).fetchall()
+                return
+            except sqlite3.OperationalError as error:
+                waited = monotonic() - start
+                if not _is_lock(error) or waited >= self.patience_s:
+                    raise
+            if waited >= LOOK_S and not told:
+                self.say(f"{self.path}: locked by another program; waiting for it to end")
+                told = True
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: all of it happens, or none."""
-        base = sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None)
-        base.row_factory = sqlite3.Row
-        base.execute("PRAGMA foreign_keys = ON")
-        with closing(base):
-            base.execute("BEGIN IMMEDIATE")
+        with self._connected() as base:
+            base.execute("PRAGMA foreign_keys = ON")
+            self._patiently(base, "BEGIN IMMEDIATE")
             try:
                 yield base
+                self._patiently(base, "COMMIT")  # which waits for those who read
             except BaseException:
-                base.execute("ROLLBACK")
+                with suppress(sqlite3.OperationalError):  # SQLite may have rolled back itself
+                    base.execute("ROLLBACK")
                 raise
-            base.execute("COMMIT")
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query that changes nothing."""
-        try:
-            with closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as base:
-                base.row_factory = sqlite3.Row
-                return [dict(row) for row in base.execute(query, parameters)]
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.path}: not a campaign of this program ({error})") from None
+        with self._connected() as base:
+            base.execute("BEGIN")
+            # reading anything takes the lock for reading, which the transaction then keeps
+            self._patiently(base, "SELECT name FROM sqlite_master LIMIT 1")
+            return [dict(row) for row in base.execute(query, parameters)]
 
     # ---- facts of the campaign ------------------------------------------------------------------
 
@@ -264,3 +325,39 @@ def _make(folder: Path) -> None:
 def _finished(base: sqlite3.Connection, cell: str) -> bool:
     row = base.execute("SELECT state FROM cells WHERE id = ?", (cell,)).fetchone()
     return row is not None and row["state"] == FINISHED
+
+
+def _is_lock(error: sqlite3.Error) -> bool:
+    return "locked" in str(error)
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError, waited_s: float) -> UserError:
+    """What SQLite's report on the campaign's file means to its user.
+
+    By SQLite's texts (sqlite.org/rescode.html): error codes come with Python 3.11 only.
+    """
+    text = str(error)
+    if _is_lock(error) or "locking" in text or "I/O" in text:
+        with suppress(OSError):  # then the folder cannot be tried
+            try:
+                check_locks(path.parent)
+            except LocksMissing as missing:
+                return missing
+    if _is_lock(error):
+        return StoreLocked(
+            f"{path}: still locked by another program after {waited_s:.0f} s: by an `e2train "
+            "campaign` command that hangs or was stopped (Ctrl-Z), or by a program that has the "
+            "file open, such as a database browser or a backup; end it and try again"
+        )
+    meaning = {
+        "readonly": "cannot be written to: the file, its folder or its disk is read-only",
+        "unable to open": "cannot be opened: no permission, or its folder cannot be written to",
+        "permission denied": "cannot be opened: no permission",
+        "I/O": "cannot be read or written: its disk fails, is gone or is full",
+        "full": "cannot be written to: no space is left on its disk",
+        "malformed": "is damaged: bring back a copy of it, or begin anew with another --out",
+        "no such": "not a campaign of this program, or of another version",
+        "not a database": "not a campaign of this program",
+    }
+    found = (line for word, line in meaning.items() if word in text)
+    return UserError(f"{path}: {next(found, 'cannot be used')} ({text})")

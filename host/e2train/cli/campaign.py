@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +56,7 @@ def run(
     from ..campaign.plan import load_campaign
     from ..campaign.run import Coordinator, verdict
     from ..campaign.status import snapshot
-    from ..campaign.store import Store
+    from ..campaign.store import WORK_S, Store
 
     campaign = load_campaign(file)
     folder = Path(out if out is not None else Path("runs") / campaign.name).resolve()
@@ -72,12 +72,14 @@ def run(
     store.enter(campaign, meter)
     try:
         with ExitStack() as stack:
+            store = Store(folder, WORK_S, lambda line: say(line))
             tick, say = _display(stack, store, folder, quiet)
             pool = _pool(scheduler, workers, real)
             job = _job(campaign, folder, device, meter, data, lease)
             Coordinator(store, pool, job, say, tick).run()
     finally:
-        write_live_page(folder, snapshot(store), over=True)
+        with suppress(UserError):  # of a file that cannot be read, what came before says more
+            write_live_page(folder, snapshot(Store(folder)), over=True)
     typer.echo(f"{campaign.name}: {verdict(store, folder)}")
 
 
@@ -139,8 +141,8 @@ def _store(where: Path) -> Store:
     from ..campaign.store import Store
 
     if where.is_file():
-        return Store(Path("runs") / load_campaign(where).name)
-    return Store(where)
+        return Store.open(Path("runs") / load_campaign(where).name)
+    return Store.open(where)
 
 
 def _check_meter(meter: str | None) -> bool:

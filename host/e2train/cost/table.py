@@ -5,17 +5,12 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..checked import parse_toml
 from ..errors import UserError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEFAULT_PATH = Path(__file__).with_name("costs.toml")
 FROM_ZERO = ("dram_position", "idle_w", "processor_active_w")  # the others must be above 0
@@ -77,10 +72,10 @@ def load_table(path: Path | None = None) -> CostTable:
     """Read and check a cost table (default: the package's); UserError names file and key."""
     path = DEFAULT_PATH if path is None else path
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not a TOML file: {error}") from error
     board = dict(_section(path, content, "board", content.get("board")))
     rates = _section(path, content, "board.macs_per_dsp", board.pop("macs_per_dsp", None))

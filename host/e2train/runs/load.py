@@ -4,19 +4,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from e2train.checked import Fields, parse_object, parse_toml
 from e2train.errors import UserError
-from e2train.checked import Fields, parse_object
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SCHEMA = 1
 PROVENANCES = ("metered", "on-chip", "modelled", "simulated")
@@ -292,8 +286,8 @@ def _evaluation(fields: Fields) -> Evaluation:
 def _read_result(file: Path, start: Fields) -> Result:
     try:
         fields = Fields(parse_object(_read_bytes(file)), str(file))
-    except ValueError:
-        raise UserError(f"{file}: not a JSON object") from None
+    except ValueError as error:
+        raise UserError(f"{file}: not a JSON object ({error})") from None
     _check_schema(fields)
     cell = fields.part("cell")
     for source, key in ((fields, "network"), (fields, "dataset"), (cell, "name")):
@@ -345,9 +339,9 @@ def _macs_by_pass(fields: Fields) -> dict[str, dict[tuple[int, int], int]]:
 def _read_settings(file: Path) -> dict[str, object]:
     """The experiment, flattened: {"train.batch": 128, ...}."""
     try:
-        return _flatten(tomllib.loads(_read_bytes(file).decode()))
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both ValueErrors
-        raise UserError(f"{file}: not a TOML file ({error})".replace("\n", " ")) from None
+        return _flatten(parse_toml(_read_bytes(file)))
+    except ValueError as error:
+        raise UserError(f"{file}: not a TOML file ({error})") from None
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
+import numpy as np
+
+from ..checked import build, read_toml
 from ..data.dataset import HALVES
 from ..data.load import DATASETS
 from ..errors import UserError
@@ -19,12 +20,9 @@ from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
 from .finetune import ALL_LAYERS, MODES
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 LARGEST_COUNT = (1 << 31) - 1  # of iterations, pictures a mini-batch
+# Weights are trained in float32: a rate below its smallest normal number loses digits, or is 0.
+LEAST_RATE = float(np.finfo(np.float32).smallest_normal)
 ARITHMETICS = ("float32", "fixed")
 UPDATES = ("sgd", "signsgd", "psg")
 
@@ -205,65 +203,14 @@ def _toml_line(key: str, value: Any) -> str:
 
 def load_experiment(path: Path) -> Experiment:
     """Read and check an experiment file. Raises UserError naming key, value and file."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    try:
-        table = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:  # bad text, endless numbers, bottomless lists
-        raise UserError(f"{path}: not TOML: {error}") from error
+    table = read_toml(path)
     table.setdefault("name", path.stem)
-    experiment: Experiment = build_table(Experiment, table, str(path), "")
+    experiment: Experiment = build(Experiment, table, str(path))
     try:
         check(experiment)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return experiment
-
-
-def build_table(kind: type, table: dict[str, Any], source: str, prefix: str) -> Any:
-    """A dataclass `kind` from a TOML table; UserError names the key below `prefix` in `source`."""
-    known = {entry.name: entry for entry in fields(kind)}
-    hints = get_type_hints(kind)
-    for key in table:
-        if key not in known:
-            names = ", ".join(known)
-            raise UserError(f"{source}: unknown key {prefix + key!r}: expected one of {names}")
-    values = {}
-    for key, value in table.items():
-        hint = hints[key]
-        if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
-            if not isinstance(value, dict):
-                raise UserError(f"{source}: {prefix}{key} = {value!r}: expected a table [{key}]")
-            values[key] = build_table(hint, value, source, f"{prefix}{key}.")
-        else:
-            values[key] = _convert(hint, value, f"{source}: {prefix}{key} = {value!r}")
-    missing = [n for n, e in known.items() if n not in values and _required(e)]
-    if missing:
-        raise UserError(f"{source}: missing key {prefix}{missing[0]}")
-    return kind(**values)
-
-
-def _required(entry: Any) -> bool:
-    return entry.default is MISSING and entry.default_factory is MISSING
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        hint = next(kind for kind in get_args(hint) if kind is not type(None))
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{where}: expected a list of numbers")
-        return tuple(_convert(float, item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise UserError(f"{where}: expected a number below 1e308") from None
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{where}: expected {hint.__name__}")
-    return value
 
 
 def check(e: Experiment) -> None:
@@ -296,7 +243,8 @@ def check(e: Experiment) -> None:
         f"0 or more, {most}",
     )
     need(0 <= t.seed < 1 << 64, "train.seed", t.seed, "0 to 2^64 - 1")
-    need(0 < e.lr < 1e3, "train.lr", e.lr, "above 0")
+    rates = f"{LEAST_RATE:.3g} (float32's smallest normal number) to below 1000"
+    need(LEAST_RATE <= e.lr < 1e3, "train.lr", e.lr, rates)
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
@@ -305,6 +253,9 @@ def check(e: Experiment) -> None:
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
+    last = e.schedule.rate(e.offered)
+    dropped = f"a learning rate after the last drop ({last:.3g}) of {LEAST_RATE:.3g} or more"
+    need(last >= LEAST_RATE, "train.drop_factor", t.drop_factor, dropped)
     m = e.method
     need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))
     need(m.update in UPDATES, "method.update", m.update, " or ".join(UPDATES))
@@ -318,7 +269,7 @@ def check(e: Experiment) -> None:
     need(possible, "slu.skip", e.slu.skip, "0, or 0.001 to 0.999")
     fits = not e.slu.skip or t.batch <= PRODUCT_TERMS
     need(fits, "train.batch", t.batch, f"at most {PRODUCT_TERMS} with slu.skip")
-    need(0 < e.slu.lr < 1e3, "slu.lr", e.slu.lr, "above 0")
+    need(LEAST_RATE <= e.slu.lr < 1e3, "slu.lr", e.slu.lr, rates)
     need(0 <= e.slu.warmup <= 1, "slu.warmup", e.slu.warmup, "0 to 1")
     depth = e.stochastic_depth.skip
     need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")

@@ -3,16 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from ...checked import read_toml
 from ...errors import UserError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 CONFIG = Path("hls/config/hardware.toml")
@@ -41,14 +36,9 @@ def load_config(root: Path = CHECKOUT) -> Config:
     Raises UserError where the file is missing or is not what the generator can use.
     """
     path = root / CONFIG
-    try:
-        config: Config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found; the hardware files need a checkout's hls folder"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+    if not path.exists():
+        raise UserError(f"{path}: not found; the hardware files need a checkout's hls folder")
+    config: Config = read_toml(path)
     for problem in _problems(config):
         raise UserError(f"{path}: {problem}")
     return config
@@ -58,6 +48,9 @@ def _problems(config: Config) -> list[str]:
     found = [f"no section [{name}]" for name in SECTIONS if name not in config]
     found += [f"unknown section [{name}]" for name in config if name not in SECTIONS]
     for section, values in config.items():
+        if not isinstance(values, dict):
+            found.append(f"{section} = {values!r}: expected a section [{section}]")
+            continue
         for key, value in values.items():
             listed = (section, key) in LISTS
             text = section in ("target", "names")

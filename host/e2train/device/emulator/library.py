@@ -1,21 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the emulator's C++ kernels for this very processor, once, and loads them with ctypes.
-
-The shared library lies in the user's cache folder under a name that hashes the sources, the
-compiler, its flags and the processor: a change in any of them builds another one.
-"""
+"""Builds the emulator's C++ kernels for this very processor, once, and loads them with ctypes."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
+
+from .. import build
 
 SOURCES = Path(__file__).resolve().parent / "kernels"
 # Hidden symbols: two builds of these kernels in one process must not share their templates.
@@ -98,54 +90,9 @@ _SIGNATURES = {
 _TYPES = {"i": _INT, "l": _LONG, "p": _POINTER, "v": None}
 
 
-def _compiler() -> str:
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        found = shutil.which(name) if name else None
-        if found:
-            return found
-    raise NativeUnavailable("no C++ compiler (g++ or clang++) on PATH")
-
-
-def _processor() -> str:
-    """The processor's instruction sets, as far as the system tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    keys = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(keys)}))
-
-
-def _sources() -> list[Path]:
-    return sorted(SOURCES.glob("*.cpp"))
-
-
 def _key(compiler: str, flags: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-    for part in (compiler, version.stdout, *COMMON_FLAGS, *flags, platform.machine(), _processor()):
-        digest.update(part.encode() + b"\0")
-    for path in sorted(SOURCES.glob("*.[ch]pp")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:20]
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "e2train"
-
-
-def _compile(compiler: str, flags: tuple[str, ...], target: Path) -> None:
-    command = [compiler, *COMMON_FLAGS, *flags, *map(str, _sources()), "-o", str(target)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeUnavailable(f"{compiler}: {error}") from error
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or ["failed"]
-        raise NativeUnavailable(f"{compiler} {' '.join(flags)}: {lines[0]}")
+    files = sorted(SOURCES.glob("*.[ch]pp"))
+    return build.key(compiler, (*COMMON_FLAGS, *flags), SOURCES, files)
 
 
 def _bind(path: Path) -> ctypes.CDLL:
@@ -161,30 +108,17 @@ def _bind(path: Path) -> ctypes.CDLL:
 
 def _build(flags: tuple[str, ...]) -> ctypes.CDLL:
     """The library for `flags`, from the cache or built (and kept, where it can be)."""
-    compiler = _compiler()
-    kept = _cache_folder() / f"kernels-{_key(compiler, flags)}.so"
-    if kept.exists():
-        return _bind(kept)
-    with _build_folder(kept.parent) as folder:
-        built = Path(folder) / kept.name
-        _compile(compiler, flags, built)
-        library = _bind(built)  # stays mapped wherever its file goes
-        if Path(folder).parent == kept.parent:
-            with open(built, "rb") as stream:
-                os.fsync(stream.fileno())
-            os.replace(
-                built, kept
-            )  # several processes may build at once: each renames a whole file
-        return library
 
+    def compile_(folder: Path, target: Path) -> None:
+        sources = map(str, sorted(SOURCES.glob("*.cpp")))
+        command = [compiler, *COMMON_FLAGS, *flags, *sources, "-o", str(target)]
+        build.run_compiler(command, BUILD_SECONDS)
 
-def _build_folder(cache: Path) -> tempfile.TemporaryDirectory[str]:
-    """A passing folder, inside the cache where that can be written to."""
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=cache, prefix="build-")
-    except OSError:
-        return tempfile.TemporaryDirectory(prefix="e2train-")
+        compiler = build.compiler()
+        return build.built_library("kernels", _key(compiler, flags), compile_, _bind)
+    except build.BuildError as error:
+        raise NativeUnavailable(str(error)) from error
 
 
 @cache

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from e2train.errors import UserError
+from e2train.runs.events import SCHEMA
+from powermeter import PROVENANCES
 from e2train.checked import Fields, parse_object
 
 if sys.version_info >= (3, 11):
@@ -18,8 +20,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SCHEMA = 1
-PROVENANCES = ("metered", "on-chip", "modelled", "simulated")
 BASELINE = "sgd-fp32"
 # The order in which cells stand in every figure and table: the baseline first, the sum of it all
 # last, anything else between them in the order in which it was given.

@@ -2,7 +2,7 @@
 """Power meters: drivers, simulators, recordings and energies with uncertainty and provenance."""
 
 from powermeter.energy.integrate import Limits, WindowResult
-from powermeter.energy.joules import PROVENANCES, Joules, Saving
+from powermeter.energy.joules import PROVENANCES, Joules
 from powermeter.errors import MeterError
 from powermeter.record.session import MeterSession, open_session
 
@@ -12,7 +12,6 @@ __all__ = [
     "Limits",
     "MeterError",
     "MeterSession",
-    "Saving",
     "WindowResult",
     "open_session",
 ]

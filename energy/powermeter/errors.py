@@ -58,3 +58,14 @@ class SimulatorError(MeterError):
 
 class RecordingError(MeterError):
     """A recording is missing, damaged, cannot be written, or does not fit what was asked of it."""
+
+
+_LONGEST = 300
+
+
+def described(error: BaseException) -> str:
+    """Any exception in one line of bounded length: a `MeterError`'s message, else its type too."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, MeterError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text[:_LONGEST]

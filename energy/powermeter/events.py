@@ -7,7 +7,10 @@ A driver adds event types of its own protocol; the recorder keeps those as they 
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import NamedTuple
+
+_LATEST_RUN_S = 1e8  # host times below count from a simulation's start, not from 1970
 
 
 class Sample(NamedTuple):
@@ -78,3 +81,25 @@ class Pause(NamedTuple):
     """The recording was interrupted on purpose: the time up to the next reading is no gap."""
 
     host_time_s: float
+
+
+class End(NamedTuple):
+    """The recorder ended: as it was told (`died` is empty), or because of what `died` says."""
+
+    host_time_s: float
+    died: str
+
+    @property
+    def reason(self) -> str:
+        """Why no window that reaches beyond the last reading is valid; empty if it did not die."""
+        return f"the recorder died at {moment(self.host_time_s)}: {self.died}" if self.died else ""
+
+
+def moment(host_time_s: float) -> str:
+    """A host time for people: UTC, or seconds where it is a simulation's."""
+    if abs(host_time_s) < _LATEST_RUN_S:
+        return f"{host_time_s:.3f} s"
+    try:
+        return f"{datetime.fromtimestamp(host_time_s, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, OSError, ValueError):  # a time that no calendar has
+        return f"{host_time_s:g} s"

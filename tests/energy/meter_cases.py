@@ -114,7 +114,7 @@ def record(
     try:
         while line.elapsed_s < seconds:
             recorder.step()
-        write_result(folder, recorder.result(), None)
+        write_result(folder, recorder.finish(), None)
     finally:
         recorder.stop()
     return device

@@ -23,25 +23,10 @@ def test_sum_and_difference_combine_in_quadrature(a, ua, b, ub, provenance):
         assert combined.provenance == provenance
 
 
-@pytest.mark.parametrize("operation", [Joules.__add__, Joules.__sub__, Joules.saving_against])
+@pytest.mark.parametrize("operation", [Joules.__add__, Joules.__sub__])
 def test_provenances_never_mix(operation):
     with pytest.raises(ValueError, match="metered with simulated"):
         operation(Joules(1, 0.1, "metered"), Joules(2, 0.1, "simulated"))
-
-
-def test_saving_against_a_baseline():
-    saving = Joules(20.0, 1.0, "metered").saving_against(Joules(100.0, 2.0, "metered"))
-    # Monte-Carlo free: d(a/b) = da/b - a db/b^2.
-    assert saving.fraction == pytest.approx(0.8)
-    assert saving.uncertainty == pytest.approx(math.hypot(1.0 / 100, 20 * 2.0 / 100**2))
-    assert str(saving) == "80 ± 1.1 % (metered)"
-    assert Joules(3, 0, "modelled").saving_against(Joules(2, 0, "modelled")).percent == -50.0
-
-
-@pytest.mark.parametrize("baseline", [0.0, -1.0])
-def test_a_saving_needs_a_positive_baseline(baseline):
-    with pytest.raises(ValueError, match="positive baseline"):
-        Joules(1, 0, "metered").saving_against(Joules(baseline, 0, "metered"))
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from powermeter.cli.options import (
     settings_of,
 )
 from powermeter.energy.joules import Joules
-from powermeter.errors import RecordingError
+from powermeter.errors import RecordingError, described
 from powermeter.record.audit import audit
 from powermeter.record.recording import META, RESULT, integrate_folder, read_result, write_result
-from powermeter.record.session import open_session
+from powermeter.record.session import MeterSession, open_session
 
 FolderArgument = Annotated[Path, typer.Argument(help="A recording.")]
 _HOST_TIME = "Host time in seconds since 1970 (of the simulation, where it was simulated)."
@@ -36,20 +36,33 @@ def record(
     as_json: JsonOption = False,
     settings: SetOption = None,
 ) -> None:
-    """Record a meter into a folder and print the energy."""
+    """Record a meter into a folder and print the energy.
+
+    A recorder that dies is an error: exit code 2. What it recorded until then is kept.
+    """
     with one_line_errors():
         if (out / META).exists():
             raise RecordingError(f"{out}: already holds a recording")
-        with open_session(f"{driver}:{port}", out, settings=settings_of(settings)) as session:
-            until = time.monotonic() + seconds
-            try:
-                while (rest := until - time.monotonic()) > 0:
-                    session.advance([])
-                    time.sleep(min(rest, 0.2))
-            except KeyboardInterrupt:
-                typer.echo("powermeter: stopped early", err=True)
-        stored = read_result(out)
+        session = open_session(f"{driver}:{port}", out, settings=settings_of(settings))
+        try:
+            _record_for(session, seconds)
+            stored = read_result(out)
+        except Exception as error:  # whatever it is: the recording may lack something
+            raise RecordingError(
+                f"{described(error)}; {out} holds what was recorded until then"
+            ) from error
         typer.echo(json.dumps(stored) if as_json else _described(stored))
+
+
+def _record_for(session: MeterSession, seconds: float) -> None:
+    with session:
+        until = time.monotonic() + seconds
+        try:
+            while (rest := until - time.monotonic()) > 0:
+                session.advance([])
+                time.sleep(min(rest, 0.2))
+        except KeyboardInterrupt:
+            typer.echo("powermeter: stopped early", err=True)
 
 
 def integrate(

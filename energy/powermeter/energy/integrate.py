@@ -18,11 +18,14 @@ from powermeter.energy.clock import ClockFit, ClockLine
 from powermeter.energy.joules import COVERAGE_FACTOR, Joules
 from powermeter.energy.sums import Sums, Window
 from powermeter.errors import MeterError
-from powermeter.events import Gap, Malformed, OverRange, Pause, Sample
+from powermeter.events import End, Gap, Malformed, OverRange, Pause, Sample
 
 _BREAKS = ("time", "restart", "unplugged")  # gaps after which the meter's clock is another one
 _COUNTER_SHARE = 0.02  # by which a meter's own counter may differ, besides its last digit
 _JOULES_PER_WH = 3600.0
+_SILENCE_S, _SILENT_PERIODS = 2.0, 2.0
+_LATE = 1.5  # periods and a latency after the last reading: by then there should be another
+_CHANGED = "the recording changed while it was read"
 # Shifts of a window, in standard uncertainties of the clocks' offset; their mean square is 1.
 _SHIFTS = (-(1.75**0.5), -0.5, 0.5, 1.75**0.5)
 
@@ -70,6 +73,11 @@ class Instrument:
         return clock.line(self.accuracy.clock, self.latency_s)
 
 
+def silence_limit_s(period_s: float) -> float:
+    """Seconds without a reading after which the last one says nothing of now."""
+    return _SILENCE_S + _SILENT_PERIODS * period_s
+
+
 @dataclass(frozen=True)
 class WindowResult:
     """Energy of a window.
@@ -93,6 +101,12 @@ class WindowResult:
     seconds: float
     counter_joules: float | None
     budget: Budget
+
+    @staticmethod
+    def lost(provenance: str, reason: str) -> WindowResult:
+        """The window of a run whose recording was lost: nothing in it is valid."""
+        nothing = Joules(0.0, 0.0, provenance)
+        return WindowResult(nothing, None, 0, 0.0, 0.0, False, reason, 0.0, None, Budget({}, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """A flat JSON-able dict, energy first."""
@@ -121,6 +135,7 @@ class RunningIntegral:
         self._last_host_s: float | None = None
         self._clock_j = 0.0
         self._restarts = self._over_range = 0
+        self._end: End | None = None
 
     def take(self, event: NamedTuple, host_s: float) -> None:
         """One event of the recording, in order; `host_s` is when it had arrived."""
@@ -136,6 +151,8 @@ class RunningIntegral:
         elif isinstance(event, Pause):
             self._close_stretch()
             self._last_host_s = None
+        elif isinstance(event, End):
+            self._end = event
         elif (micros := getattr(event, "period_us", None)) is not None:
             self._period_s = micros * 1e-6
             self._now.period_s = self._period_s
@@ -169,9 +186,25 @@ class RunningIntegral:
             sums.append(self._now, line.rate)
             clock_j += abs(self._now.joules) * line.rate * line.rate_u
         findings = _Findings(
-            sums.span_s, sums.max_gap_s, clock_j, 0.0, self._restarts, self._over_range
+            sums.span_s,
+            sums.max_gap_s,
+            clock_j,
+            0.0,
+            self._restarts,
+            self._over_range,
+            "" if self._end is None else self._end.reason,
+            self._silence(),
         )
         return _evaluate(sums, findings, self._instrument, limits or Limits())
+
+    def _silence(self) -> str:
+        """That the recording went on without readings until it was ended, or nothing."""
+        if self._end is None or self._last_host_s is None:
+            return ""
+        silence = self._end.host_time_s - self._last_host_s
+        if silence <= silence_limit_s(self._instrument.period_s):
+            return ""
+        return f"no reading in the last {silence:.1f} s of the recording"
 
     def _fresh(self) -> Sums:
         return Sums(self._period_s, self._instrument.instantaneous)
@@ -241,13 +274,14 @@ class WindowIntegral:
         self._restarted = False
         self._clock_j = 0.0
         self._restarts = self._over_range = 0
+        self._died = ""
 
     def take(self, event: NamedTuple, host_s: float) -> None:
         """See `RunningIntegral.take`."""
         if isinstance(event, Sample):
             self._sample(event)
         elif isinstance(event, OverRange):
-            line = self._lines[self._stretch]
+            line = self._line
             time_s = host_s if line is None else line.host(event.device_time_s)
             self._over_range += self._touches(time_s - self._period_s, time_s)
         elif isinstance(event, Malformed):
@@ -258,12 +292,17 @@ class WindowIntegral:
             self._restarted |= isinstance(event, Gap) and event.kind == "restart"
             for sums, _ in self._runs:
                 sums.lose_track()
+        elif isinstance(event, End):
+            self._died = event.reason
         elif (micros := getattr(event, "period_us", None)) is not None:
             for sums, _ in self._runs:
                 sums.period_s = micros * 1e-6
 
-    def result(self, limits: Limits | None = None) -> WindowResult:
-        """The window's energy. Negative energies stay negative."""
+    def result(self, limits: Limits | None = None, died: str = "") -> WindowResult:
+        """The window's energy. Negative energies stay negative.
+
+        `died` is what is known of the recorder's death where the recording does not tell.
+        """
         (sums, (begin, end)), *shifted = self._runs
         covered_to = begin if sums.covered_to_s is None else sums.covered_to_s
         # What a window loses by lying beyond the recording is no error of the clocks.
@@ -277,17 +316,36 @@ class WindowIntegral:
             offset_j,
             self._restarts,
             self._over_range,
+            (self._died or died) if self._beyond_s > 0 else "",
+            self._short(),
         )
         return _evaluate(sums, findings, self._instrument, limits or Limits())
+
+    @property
+    def _beyond_s(self) -> float:
+        """Seconds of the window that come after the last reading of the recording."""
+        return math.inf if self._last_s is None else self._window[1] - self._last_s
+
+    def _short(self) -> str:
+        """That the recording does not reach to the end of the window, or nothing."""
+        if self._beyond_s <= _LATE * self._period_s + self._instrument.latency_s:
+            return ""
+        return f"the last reading comes {self._beyond_s:.3g} s before the window's end"
+
+    @property
+    def _line(self) -> ClockLine | None:
+        if self._stretch >= len(self._lines):
+            raise MeterError(_CHANGED)
+        return self._lines[self._stretch]
 
     @property
     def _period_s(self) -> float:
         return self._runs[0][0].period_s
 
     def _sample(self, sample: Sample) -> None:
-        line = self._lines[self._stretch]
+        line = self._line
         if line is None:
-            raise MeterError("the recording changed while it was read")
+            raise MeterError(_CHANGED)
         time_s = line.host(sample.device_time_s)
         before = self._runs[0][0].joules
         for sums, window in self._runs:
@@ -313,6 +371,8 @@ class _Findings(NamedTuple):
     offset_j: float
     restarts: int
     over_range: int
+    died: str  # of what the recorder died before the window's end, or nothing
+    short: str  # that readings stop before the window's end, or nothing
 
 
 def _breaks(event: NamedTuple) -> bool:
@@ -365,6 +425,8 @@ def _between(sums: Sums, instrument: Instrument) -> float:
 
 def _objection(sums: Sums, findings: _Findings, coverage: float, limits: Limits) -> str:
     """Why a window cannot be believed, or nothing."""
+    if findings.died:
+        return findings.died
     if sums.samples == 0:
         return "no reading covers any of the window"
     if findings.restarts:
@@ -378,7 +440,7 @@ def _objection(sums: Sums, findings: _Findings, coverage: float, limits: Limits)
         return f"{gap:.3g} s without a reading; at most {most:g} s allowed"
     if sums.samples < limits.min_samples:
         return f"only {sums.samples} readings; {limits.min_samples} needed"
-    return ""
+    return findings.short
 
 
 def _counter_objection(sums: Sums, counter_j: float | None, instrument: Instrument) -> str:

@@ -52,52 +52,13 @@ class Joules:
             return NotImplemented
         return Joules(self.value - other.value, self._combined(other), self.provenance)
 
-    def saving_against(self, baseline: Joules) -> Saving:
-        """The share of `baseline` that this energy saves; negative where it needs more.
-
-        Raises `ValueError` when provenances differ or the baseline is not positive.
-        """
-        self._check_same(baseline, "compare")
-        if baseline.value <= 0:
-            raise ValueError(f"a saving needs a positive baseline, got {baseline}")
-        ratio = self.value / baseline.value
-        uncertainty = math.hypot(self.uncertainty, ratio * baseline.uncertainty) / baseline.value
-        return Saving(1.0 - ratio, uncertainty, self.provenance)
-
     def _combined(self, other: Joules) -> float:
-        self._check_same(other, "combine")
-        return math.hypot(self.uncertainty, other.uncertainty)
-
-    def _check_same(self, other: Joules, verb: str) -> None:
         if self.provenance != other.provenance:
-            raise ValueError(f"cannot {verb} {self.provenance} with {other.provenance} joules")
+            raise ValueError(f"cannot combine {self.provenance} with {other.provenance} joules")
+        return math.hypot(self.uncertainty, other.uncertainty)
 
     def __str__(self) -> str:
         return f"{self.value:.6g} ± {self.uncertainty:.2g} J ({self.provenance})"
-
-
-@dataclass(frozen=True)
-class Saving:
-    """Share saved (0.8 is 80 %), with expanded uncertainty (k = 2) and provenance.
-
-    The two energies' errors are taken as independent. Where one meter measured both, its gain
-    error cancels in the ratio and the stated uncertainty is an upper bound.
-    """
-
-    fraction: float
-    uncertainty: float
-    provenance: str
-
-    def __post_init__(self) -> None:
-        _check_provenance(self.provenance)
-
-    @property
-    def percent(self) -> float:
-        """The saving in percent of the baseline."""
-        return 100.0 * self.fraction
-
-    def __str__(self) -> str:
-        return f"{self.percent:.4g} ± {100 * self.uncertainty:.2g} % ({self.provenance})"
 
 
 def _check_provenance(provenance: str) -> None:

@@ -15,20 +15,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from powermeter.energy.clock import host_time_s
 from powermeter.energy.integrate import Limits, WindowResult
-from powermeter.errors import MeterError, PortBusyError, RecordingError
+from powermeter.errors import MeterError, PortBusyError, RecordingError, described
+from powermeter.events import End
 from powermeter.meters import find_driver
 from powermeter.meters.meter import Meter
 from powermeter.meters.probing import open_meter
 from powermeter.record.priority import go_first
+from powermeter.record.rawlog import mark_death
 from powermeter.record.recorder import Recorder
 from powermeter.record.recording import META, meta_of, read_meta, write_json
 
 _ANSWER_S = 60.0
+_EXIT_S = 5.0
 _FIRST_READING_S = 20.0  # the slowest setting of the INA226 takes 17 s a reading
 _RELEASE_S = 2.0  # a killed program's recorder still holds the port that long at most
 _PROGRAM = "from powermeter.record.process import main; main()"
@@ -49,6 +54,9 @@ class RecorderProcess:
         settings: dict[str, Any] | None,
         resume: dict[str, Any] | None,
     ) -> None:
+        self._folder = folder
+        self._failure: MeterError | None = None
+        self._orders = 0
         ours, theirs = socket.socketpair()
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -61,7 +69,6 @@ class RecorderProcess:
         )
         theirs.close()
         self._connection = Connection(ours.detach())
-        self._failure: MeterError | None = None
         try:
             self.meta: dict[str, Any] = self._ask(driver, port, folder, settings, resume)
         except MeterError:
@@ -100,44 +107,83 @@ class RecorderProcess:
     def stop(self) -> None:
         """End the recording; the files are complete when this returns. Harmless when repeated."""
         self._connection.close()
-        self._process.wait(_ANSWER_S)
+        try:
+            self._process.wait(_ANSWER_S)
+        except subprocess.TimeoutExpired as error:
+            raise self._gone(f"it did not end for {_ANSWER_S:g} s") from error
+
+    def die(self, error: BaseException) -> MeterError:
+        """See `Recorder.die`: the program that is recorded failed at recording."""
+        return self._gone(described(error))
 
     def _ask(self, *order: Any) -> Any:
         if self._failure is not None:
             raise self._failure
         try:
-            self._connection.send(order)
-            if not self._connection.poll(_ANSWER_S):
-                raise MeterError(f"the recorder's process did not answer for {_ANSWER_S:g} s")
-            answer = self._connection.recv()
+            self._orders += 1
+            self._connection.send((self._orders, order))
+            answered, number, answer = True, 0, None
+            while answered and number != self._orders:  # one before it was broken off by Ctrl-C
+                if answered := self._connection.poll(_ANSWER_S):
+                    number, answer = self._connection.recv()
         except (EOFError, OSError) as error:
-            self._failure = RecordingError("the recorder's process has ended")
-            raise self._failure from error
+            raise self._gone("its process has ended") from error
+        except Exception as error:  # what was sent is no answer
+            raise self.die(error) from error
+        if not answered:
+            raise self._gone(f"it gave no answer for {_ANSWER_S:g} s")
         if isinstance(answer, MeterError):
             raise answer
         return answer
 
+    def _gone(self, what: str) -> MeterError:
+        """See that nothing is recorded any more, and note in the recording why."""
+        if self._failure is None:
+            self._connection.close()
+            try:
+                self._process.wait(_EXIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()  # it hangs: what it holds is the port and an open recording
+                self._process.wait()
+            if self._process.returncode < 0:
+                what += f" ({signal.Signals(-self._process.returncode).name})"
+            end = End(host_time_s(), what)
+            self._failure = RecordingError(end.reason)
+            with suppress(OSError):  # no recording yet, or no room for another row in it
+                mark_death(self._folder, end.host_time_s, end.died)
+        return self._failure
+
 
 def serve(connection: Connection) -> None:
     """Open the meter that the first message names, record it, answer until the other end closes."""
-    driver, port, folder, settings, resume = connection.recv()
+    number, (driver, port, folder, settings, resume) = connection.recv()
     try:
         recorder = _start(driver, port, folder, settings, resume)
     except MeterError as error:
-        connection.send(error)
+        connection.send((number, error))
+        return
+    except Exception as error:
+        connection.send((number, MeterError(f"{driver} on {port}: {described(error)}")))
         return
     try:
-        connection.send(read_meta(folder))
+        connection.send((number, read_meta(folder)))
         while True:
-            order, *arguments = connection.recv()
-            try:
-                if order not in _ORDERS:
-                    raise MeterError(f"the recorder knows no order {order!r}")
-                connection.send(getattr(recorder, order)(*arguments))
-            except MeterError as error:
-                connection.send(error)
+            number, order = connection.recv()
+            connection.send((number, _obeyed(recorder, *order)))
     finally:
         recorder.stop()
+
+
+def _obeyed(recorder: Recorder, order: str, *arguments: Any) -> Any:
+    """What the order gives: its result, or the error to raise at the other end."""
+    try:
+        if order not in _ORDERS:
+            raise MeterError(f"the recorder knows no order {order!r}")
+        return getattr(recorder, order)(*arguments)
+    except MeterError as error:
+        return error
+    except Exception as error:
+        return recorder.die(error)
 
 
 def _start(
@@ -197,3 +243,5 @@ def main() -> None:
         serve(Connection(int(sys.argv[1])))
     except (EOFError, OSError):
         return  # the metered program has gone: its recording is complete
+    except Exception:
+        sys.exit(1)  # what it was stands in the recording

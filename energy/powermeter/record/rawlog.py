@@ -3,8 +3,9 @@
 
 `raw.log` holds the bytes. `raw.times` is a table of `offset,host_time_s,mark`: the bytes from
 `offset` on had arrived at `host_time_s`. A mark says what happened to the stream there: `open`ed
-again after the port went away, or a `pause` of the recording. Each row is written before its bytes,
-unbuffered: a process killed at any point leaves both files readable, with no byte without a time.
+again after the port went away, a `pause` of the recording, its `end`, or what the recorder `died`
+of. Each row is written before its bytes, unbuffered: a process killed at any point leaves both
+files readable, with no byte without a time.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import BinaryIO, NamedTuple
 from powermeter.errors import RecordingError
 
 RAW, TIMES = "raw.log", "raw.times"
-OPENED, PAUSED = "open", "pause"
+OPENED, PAUSED, ENDED = "open", "pause", "end"
+DIED = "died "  # what it died of follows, to the end of the row
 TIMES_HEADER = b"offset,host_time_s,mark\n"
 _CHUNK = 1 << 16
+_TAIL = 1 << 12  # longer than any row
 
 
 class Chunk(NamedTuple):
@@ -69,6 +72,25 @@ class RawLog:
     def _write(self, name: str, data: bytes) -> None:
         write_all(self._files[name], data)
         self.sizes[name] += len(data)
+
+
+def mark_death(folder: Path, host_s: float, what: str) -> None:
+    """Note in a recording that nobody writes any more what its recorder died of; `OSError`.
+
+    A row that was cut off goes. A recording that says already how it ended is left as it is.
+    """
+    with open(folder / TIMES, "r+b") as stream:
+        start = max(0, stream.seek(0, os.SEEK_END) - _TAIL)
+        stream.seek(start)
+        tail = stream.read()
+        whole = tail.rfind(b"\n") + 1
+        last = tail[:whole].decode(errors="replace").rstrip("\n").rpartition("\n")[2]
+        if not whole or last.split(",", 2)[-1].startswith((ENDED, DIED)):
+            return
+        row = f"{(folder / RAW).stat().st_size},{host_s!r},{DIED}{' '.join(what.split())}\n"
+        stream.seek(start + whole)
+        stream.write(row.encode(errors="backslashreplace"))
+        stream.truncate()
 
 
 def read_raw(folder: Path) -> Iterator[Chunk]:
@@ -139,11 +161,12 @@ def _rows(path: Path) -> Iterator[tuple[int, float, str]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                offset, host, mark = line.decode().rstrip("\n").split(",")
+                offset, host, mark = line.decode().rstrip("\n").split(",", 2)
                 row = int(offset), float(host), mark
             except ValueError:
                 raise RecordingError(f"{path}: line {number} is no row of the table") from None
-            if row[0] < before or not math.isfinite(row[1]) or mark not in ("", OPENED, PAUSED):
+            known = mark in ("", OPENED, PAUSED, ENDED) or mark.startswith(DIED)
+            if row[0] < before or not math.isfinite(row[1]) or not known:
                 raise RecordingError(f"{path}: line {number} does not follow from those before")
             before = row[0]
             yield row

@@ -4,19 +4,27 @@
 Every byte goes to the raw log before anything is made of it (`rawlog`); readings and events are
 written beside it for people and plots (`recording`). No value is ever held or repeated: what did
 not come is not there. When the port goes away, or no reading comes, the recorder opens the meter
-again as often as it takes, and leaves a gap.
+again as often as it takes, and leaves a gap. Of anything else that goes wrong it dies: it records
+nothing more, the recording says what of and when, and so does every later question to it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from powermeter.energy.clock import host_time_s
-from powermeter.energy.integrate import Instrument, Limits, RunningIntegral, WindowResult
+from powermeter.energy.integrate import (
+    Instrument,
+    Limits,
+    RunningIntegral,
+    WindowResult,
+    silence_limit_s,
+)
 from powermeter.errors import (
     BeyondRangeError,
     MeterError,
@@ -24,16 +32,27 @@ from powermeter.errors import (
     PortClosedError,
     RecordingError,
     WrongInstrumentError,
+    described,
 )
-from powermeter.events import OverRange, Sample
+from powermeter.events import End, OverRange, Sample
 from powermeter.meters.meter import Meter, beyond_range
-from powermeter.record.rawlog import OPENED, PAUSED, Chunk, RawLog, open_files, write_all
+from powermeter.record.rawlog import (
+    ENDED,
+    OPENED,
+    PAUSED,
+    Chunk,
+    RawLog,
+    mark_death,
+    open_files,
+    write_all,
+)
 from powermeter.record.recording import EVENTS, HEADER, SAMPLES, csv_row, event_line
 from powermeter.record.stream import EventStream
 
 _POLL_S = 0.05
 _RETRY_S = 0.5
-_STALE_S = 2.0
+_HANG_S = 30.0  # a round takes less, even where a meter is opened again in it
+_LOCK_S = 1.0
 _SILENCE_S, _SILENT_PERIODS = 3.0, 4.0  # the longer of both without a reading: ask the meter anew
 
 
@@ -58,6 +77,7 @@ class Recorder:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self._meter, self._meta, self._reopen = meter, meta, reopen
+        self._folder = folder
         #: The host's time.
         self.clock = clock
         self._changed = threading.Condition()
@@ -83,7 +103,9 @@ class Recorder:
         if resume is None:
             self._write(SAMPLES, HEADER)
         self._rows_before = self._rows
-        self._heard_s = clock()
+        self._read_s = self._heard_s = clock()  # of the last reading, and sign of life
+        self._stopped = False
+        self._returned = False  # whether the thread ended because it was told
         self._thread = threading.Thread(target=self._run, name="powermeter-recorder", daemon=True)
 
     def start(self) -> None:
@@ -91,14 +113,24 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End reading, close the files, then the meter. Harmless when repeated."""
+        """End reading, close the files, then the meter. Harmless when repeated.
+
+        `RecordingError` where any of it fails: then the recording may lack its end.
+        """
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._raw.close()
-        for file in self._files.values():
-            file.close()
-        self._meter.close()
+        with self._fatal(), ExitStack() as closing:
+            closing.callback(self._meter.close)  # the last
+            for file in self._files.values():
+                closing.callback(file.close)
+            closing.callback(self._raw.close)
+            if self._thread.is_alive():
+                self._thread.join(_HANG_S if self._failure is None else _LOCK_S)
+                if self._thread.is_alive():
+                    raise RecordingError(f"it has hung for {_HANG_S:g} s")
+            if not self._stopped and self._failure is None:
+                self._stopped = True
+                with self._locked():
+                    self._record(Chunk(ENDED, b"", self.clock()))
 
     def finish(self, limits: Limits | None = None) -> WindowResult:
         """Stop; the energy of all that was recorded."""
@@ -106,30 +138,54 @@ class Recorder:
         return self.result(limits)
 
     def step(self) -> None:
-        """Wait shortly for bytes and record them; `MeterError` where recording cannot go on."""
-        try:
-            raw = self._meter.receive(_POLL_S)
-        except PortClosedError as error:
-            if self._reopen is None:
-                raise
-            self._find_again(str(error))
-            return
-        now = self.clock()
-        if raw:
-            # One step to position(): otherwise its state could include bytes that no file has.
-            with self._changed:
-                self._record(Chunk("", raw, now))
-        if self._reopen is not None and now - self._heard_s > self._patience_s:
-            self._find_again(f"no reading for {now - self._heard_s:.1f} s")
+        """Wait shortly for bytes and record them; where that cannot go on, see `die`."""
+        with self._fatal():
+            try:
+                raw = self._meter.receive(_POLL_S)
+            except PortClosedError as error:
+                if self._reopen is None:
+                    raise
+                self._find_again(str(error))
+                return
+            now = self.clock()
+            if raw:
+                # One step to position(): else its state could include bytes that no file has.
+                with self._changed:
+                    self._record(Chunk("", raw, now))
+            if self._reopen is not None and now - self._heard_s > self._patience_s:
+                self._find_again(f"no reading for {now - self._heard_s:.1f} s")
 
     def check(self) -> None:
-        """Raise what ended the recording, if anything did."""
+        """Raise a `RecordingError` that says what the recorder died of, if it did."""
         if self._failure is not None:
             raise self._failure
+        started = self._thread.ident is not None
+        if started and not self._thread.is_alive() and not self._returned:
+            raise self.die(RecordingError("its thread has ended"))
+
+    def die(self, error: BaseException) -> MeterError:
+        """Record nothing from now on, and say in the recording what of; what `check` raises.
+
+        Where not even that can be written, the recording just stops there.
+        """
+        if self._failure is None:
+            try:
+                now = self.clock()
+            except Exception:  # the clock may be what it dies of
+                now = self._read_s
+            end = End(now, described(error))
+            self._failure = RecordingError(end.reason)
+            self._stopping.set()
+            with suppress(Exception):
+                mark_death(self._folder, end.host_time_s, end.died)
+            if self._changed.acquire(timeout=_LOCK_S):
+                self._changed.notify_all()
+                self._changed.release()
+        return self._failure
 
     def mark_pause(self) -> None:
         """The time up to the next reading belongs to no run (a resumed recording's outage)."""
-        with self._changed:
+        with self._locked():
             self._record(Chunk(PAUSED, b"", self.clock()))
 
     def wait_for_bytes(self, count: int, timeout_s: float) -> None:
@@ -147,23 +203,23 @@ class Recorder:
 
     def result(self, limits: Limits | None = None) -> WindowResult:
         """Energy of all readings so far."""
-        self.check()
-        with self._changed:
+        with self._locked():
+            self.check()
             return self._integral.result(limits)
 
     def result_now(self, limits: Limits | None = None) -> WindowResult:
         """The same, but not valid while the meter is silent: an old value is no reading."""
         result = self.result(limits)
-        silence = self.clock() - self._heard_s
-        if not result.valid or silence <= _STALE_S + 2 * self._meta["period_s"]:
+        silence = self.clock() - self._read_s
+        if not result.valid or silence <= silence_limit_s(self._meta["period_s"]):
             return result
         reason = f"no reading for {silence:.1f} s" + (f" ({self._away})" if self._away else "")
         return replace(result, valid=False, reason=reason)
 
     def position(self) -> dict[str, Any]:
         """JSON-able: what is safely on disk now, and the states that go on from there."""
-        self.check()
-        with self._changed:
+        with self._locked():
+            self.check()
             self._raw.sync()
             return {
                 "rows": self._rows,
@@ -178,25 +234,38 @@ class Recorder:
         return max(_SILENCE_S, _SILENT_PERIODS * float(self._meta["period_s"]))
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
-        with self._changed:
+        with self._locked():
             self._changed.wait_for(lambda: done() or self._failure is not None, timeout_s)
             self.check()
             if not done():
                 raise NoReadingError(f"the recorder waited {timeout_s:g} s in vain for {what}")
 
     def _run(self) -> None:
-        try:
+        with suppress(BaseException), self._fatal():  # check() says what it was
             while not self._stopping.is_set():
                 self.step()
-        except MeterError as error:
-            self._fail(error)
-        except OSError as error:
-            self._fail(RecordingError(f"cannot write the recording: {error.strerror}"))
+            self._returned = True
 
-    def _fail(self, error: MeterError) -> None:
-        with self._changed:
-            self._failure = error
-            self._changed.notify_all()
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """Whatever is raised in here, the recorder dies of it."""
+        try:
+            yield
+        except Exception as error:
+            raise self.die(error) from error
+        except BaseException as error:
+            self.die(error)
+            raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Between two rounds of the recorder."""
+        if not self._changed.acquire(timeout=_HANG_S):
+            raise self.die(RecordingError(f"it has hung for {_HANG_S:g} s"))
+        try:
+            yield
+        finally:
+            self._changed.release()
 
     def _find_again(self, why: str) -> None:
         """Open the meter again; one attempt. Its silence counts from here."""
@@ -217,6 +286,12 @@ class Recorder:
             self._record(Chunk(OPENED, b"", self._heard_s))
 
     def _record(self, chunk: Chunk) -> None:
+        """Under the lock, which is not left before a failure is known: sums may be half done."""
+        with self._fatal():
+            self.check()
+            self._write_down(chunk)
+
+    def _write_down(self, chunk: Chunk) -> None:
         if chunk.mark:
             self._raw.mark(chunk.mark, chunk.host_time_s)
         else:
@@ -235,7 +310,7 @@ class Recorder:
         self._write(EVENTS, "".join(notes))
         self._rows += len(rows)
         if rows:
-            self._heard_s = chunk.host_time_s
+            self._read_s = self._heard_s = chunk.host_time_s
         self._received += len(chunk.data)
         self._changed.notify_all()
 

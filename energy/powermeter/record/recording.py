@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +26,10 @@ from powermeter.energy.integrate import (
     WindowIntegral,
     WindowResult,
 )
-from powermeter.errors import RecordingError
-from powermeter.events import Sample
+from powermeter.errors import MeterError, RecordingError, described
+from powermeter.events import End, Sample
 from powermeter.meters.meter import Meter
-from powermeter.record.rawlog import RAW, TIMES, read_raw
+from powermeter.record.rawlog import DIED, RAW, TIMES, read_raw
 from powermeter.record.stream import EventStream
 
 SCHEMA = 2
@@ -48,7 +49,12 @@ def csv_row(sample: Sample, host_s: float) -> str:
 def event_line(event: NamedTuple, row: int, host_s: float) -> str:
     """A line of `events.jsonl`; `row` readings came before."""
     head = {"event": type(event).__name__, "row": row, "host_time_s": host_s}
-    return json.dumps(head | event._asdict()) + "\n"
+    return json.dumps(head | event._asdict(), default=_text) + "\n"
+
+
+def _text(thing: object) -> str:
+    """A driver's event may hold anything: what JSON lacks is written as text."""
+    return thing.decode("ascii", "backslashreplace") if isinstance(thing, bytes) else repr(thing)
 
 
 def meta_of(meter: Meter, extra: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -80,6 +86,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         os.replace(part, path)
     except OSError as error:
         raise RecordingError(f"{path.parent}: cannot record there: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # there is none, unless writing failed
+            part.unlink()
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -100,11 +109,13 @@ def integrate_folder(
     begin_s: float | None = None,
     end_s: float | None = None,
     limits: Limits | None = None,
+    died: str = "",
 ) -> WindowResult:
     """Energy of a recording between two host times, from its raw bytes.
 
     Without either, of the whole recording: the same number as the live session's. With one, the
-    other is the recording's first or last reading.
+    other is the recording's first or last reading. `died` says what is known of the recorder's
+    death where the recording does not: no window beyond its last reading is then valid.
     """
     meta = read_meta(folder)
     instrument = Instrument.of(meta)
@@ -121,15 +132,27 @@ def integrate_folder(
     end = extent[1] if end_s is None else end_s
     integral = WindowIntegral(instrument, (begin, end), survey.lines())
     replay(folder, meta, integral.take)
-    return integral.result(limits)
+    return integral.result(limits, died)
 
 
 def replay(folder: Path, meta: dict[str, Any], take: Callable[[NamedTuple, float], None]) -> None:
     """Hand every event of a recording, decoded from its raw bytes, to `take(event, host_s)`."""
-    stream = EventStream(meta)
-    for chunk in read_raw(folder):
-        for event in stream.feed(chunk):
-            take(event, chunk.host_time_s)
+    try:
+        stream = EventStream(meta)
+        for chunk in read_raw(folder):
+            for event in stream.feed(chunk):
+                take(event, chunk.host_time_s)
+    except MeterError:
+        raise
+    except Exception as error:  # what a recorder died of comes again when its bytes are read again
+        raise RecordingError(f"{folder}: cannot be decoded ({described(error)})") from error
+
+
+def death_of(folder: Path) -> str:
+    """What the recorder died of and when, or nothing."""
+    marks = [(chunk.host_time_s, chunk.mark) for chunk in read_raw(folder) if chunk.mark]
+    host_s, mark = marks[-1] if marks else (0.0, "")
+    return End(host_s, mark.removeprefix(DIED)).reason if mark.startswith(DIED) else ""
 
 
 def write_result(folder: Path, result: WindowResult, limits: Limits | None) -> None:

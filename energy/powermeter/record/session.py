@@ -9,14 +9,15 @@ with open_session("simulated", folder=Path("run/energy")) as meter:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from powermeter.energy.clock import host_time_s
 from powermeter.energy.integrate import Limits, WindowResult
-from powermeter.errors import MeterError, RecordingError
+from powermeter.errors import MeterError, RecordingError, described
+from powermeter.events import moment
 from powermeter.meters.ina226.meter import BAUD, Ina226Serial
 from powermeter.meters.transport import SerialTransport
 from powermeter.record.process import RecorderProcess
@@ -48,10 +49,16 @@ class _Recorder(Protocol):
     def position(self) -> dict[str, Any]: ...
     def finish(self, limits: Limits | None = None) -> WindowResult: ...
     def stop(self) -> None: ...
+    def die(self, error: BaseException) -> MeterError: ...
 
 
 class MeterSession:
-    """A recorded run on a real meter; time passes by itself. Use `open_session`."""
+    """A recorded run on a real meter; time passes by itself. Use `open_session`.
+
+    Where the recorder has died, of whatever it was, every method raises a `MeterError` that says
+    what of and when; only `window` still answers, and no window is valid that ends after the last
+    reading. A failure of the session itself ends the recording likewise.
+    """
 
     def __init__(
         self, recorder: _Recorder, folder: Path, provenance: str, name: str, limits: Limits | None
@@ -61,17 +68,21 @@ class MeterSession:
         #: Where this session's joules come from.
         self.provenance = provenance
         self._open = True
+        self._failure: MeterError | None = None
+        self._result: WindowResult | None = None
 
     def advance(self, segments: Iterable[Segment]) -> None:
         """Nothing to do here: a real meter sees the board itself. Raises what ended it, if so."""
-        self._recorder.check()
+        with self._guarded():
+            self._recorder.check()
 
     def energy(self) -> WindowResult:
         """From the first reading of the run to the last so far; cheap.
 
         Not valid while the meter has been silent: an old value is no reading.
         """
-        return self._recorder.result_now(self._limits)
+        with self._guarded():
+            return self._recorder.result_now(self._limits)
 
     def host_time_s(self) -> float:
         """The time in which windows are given."""
@@ -82,12 +93,26 @@ class MeterSession:
 
         The reading that ends the window comes after it: ask a period and a latency later.
         """
-        return integrate_folder(self._folder, begin_s, end_s, self._limits)
+        died = self._died()
+        try:
+            return integrate_folder(self._folder, begin_s, end_s, self._limits, died)
+        except MeterError:
+            raise
+        except Exception as error:
+            raise RecordingError(f"{self._folder}: {described(error)}") from error
 
     def position(self) -> dict[str, Any]:
         """JSON-able, for a checkpoint: `open_session(..., resume=position)` continues from here."""
         head = {"schema": POSITION_SCHEMA, "meter": self._name}
-        return head | self._recorder.position()
+        with self._guarded():
+            return head | self._recorder.position()
+
+    def finish(self) -> WindowResult:
+        """As `close`; the energy of the whole recording. The same when repeated."""
+        self.close()
+        if self._result is None:
+            raise self._failure or RecordingError(f"{self._folder}: the recording has no result")
+        return self._result
 
     def close(self) -> None:
         """Stop recording, release the port, write `result.json`. Harmless when repeated."""
@@ -95,13 +120,54 @@ class MeterSession:
             return
         self._open = False
         try:
-            result = self._recorder.finish(self._limits)
+            with self._guarded(fatal=True):
+                result = self._recorder.finish(self._limits)
         finally:
             self._stop()
-        write_result(self._folder, result, self._limits)
+        with self._guarded(fatal=True):
+            write_result(self._folder, result, self._limits)
+            self._result = result
 
     def _stop(self) -> None:
-        self._recorder.stop()
+        try:
+            self._recorder.stop()
+        except Exception as error:
+            raise self._fail(error) from error
+
+    @contextmanager
+    def _guarded(self, fatal: bool = False) -> Iterator[None]:
+        """What fails in here and is no `MeterError` is a defect: there are no joules from then on.
+
+        Where `fatal`, a `MeterError` is too: the recording then lacks something.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, MeterError) and not fatal:
+                raise
+            raise self._fail(error) from error
+
+    def _fail(self, error: Exception) -> MeterError:
+        if self._failure is None:
+            when = moment(host_time_s())
+            self._failure = RecordingError(f"recording failed at {when}: {described(error)}")
+            if isinstance(error, MeterError):
+                self._failure = error
+            with suppress(Exception):  # it may have failed at this very thing
+                self._recorder.die(error)
+        return self._failure
+
+    def _died(self) -> str:
+        """What the recorder, or this session, died of; empty while it lives or after its end."""
+        if self._failure is None and self._open:
+            try:
+                with self._guarded():
+                    self._recorder.check()
+            except MeterError as error:
+                return str(error)
+        return "" if self._failure is None else str(self._failure)
 
     def __enter__(self) -> MeterSession:
         return self
@@ -128,9 +194,10 @@ class SimulatedSession(MeterSession):
         """Let (seconds, watts) pass on the board; return when every due reading is on record."""
         from powermeter.simulation.device import split_segments
 
-        for part in split_segments(segments, _PART_S):
-            self._simulator.advance(part, self._recorder.check)
-            self.settle()
+        with self._guarded(fatal=True):  # of the trace, something is not on record
+            for part in split_segments(segments, _PART_S):
+                self._simulator.advance(part, self._recorder.check)
+                self.settle()
 
     def settle(self) -> None:
         """Return when all that the simulator sent is on record."""
@@ -138,7 +205,8 @@ class SimulatedSession(MeterSession):
 
     def energy(self) -> WindowResult:
         """From the start of the run to its last reading; the same segments give the same bits."""
-        return self._recorder.result(self._limits)
+        with self._guarded():
+            return self._recorder.result(self._limits)
 
     def host_time_s(self) -> float:
         """Simulated seconds since the start of the run."""
@@ -146,11 +214,14 @@ class SimulatedSession(MeterSession):
 
     def position(self) -> dict[str, Any]:
         """See `MeterSession.position`; holds the simulator's state as well."""
-        return super().position() | {"simulator": self._simulator.device.state()}
+        with self._guarded():
+            return super().position() | {"simulator": self._simulator.device.state()}
 
     def _stop(self) -> None:
-        super()._stop()
-        self._simulator.close()
+        try:
+            super()._stop()
+        finally:
+            self._simulator.close()
 
 
 def open_session(

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from powermeter.events import Gap, Pause, Sample
+from powermeter.events import End, Gap, Pause, Sample
 from powermeter.meters import find_driver
-from powermeter.record.rawlog import OPENED, PAUSED, Chunk
+from powermeter.record.rawlog import DIED, ENDED, OPENED, PAUSED, Chunk
 
 
 class EventStream:
@@ -27,6 +27,8 @@ class EventStream:
             return [Gap("unplugged", self._last_device_s, 0)]
         if chunk.mark == PAUSED:
             return [Pause(chunk.host_time_s)]
+        if chunk.mark.startswith((ENDED, DIED)):
+            return [End(chunk.host_time_s, chunk.mark.partition(DIED)[2])]
         events = self._decoder.feed(chunk.data, chunk.host_time_s)
         for event in reversed(events):
             if isinstance(event, Sample):

@@ -6,10 +6,11 @@ Nothing is clamped: a cell that drew less than idle comes out negative.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from powermeter import WindowResult, open_session
+from powermeter import MeterError, MeterSession, WindowResult, open_session
 from powermeter.energy.net import net_of
 
 from ..cost.energy import EnergyModel
@@ -34,23 +35,36 @@ def measure_idle(
 ) -> WindowResult | None:
     """Record `seconds` of the idle board into `folder`; None without a meter or without seconds.
 
-    On the simulated meter the idle board draws the cost table's idle power.
+    On the simulated meter the idle board draws the cost table's idle power. Where the recorder dies
+    the window is invalid and says why; `MeterError` only where the meter cannot be opened.
     """
     if meter == NO_METER or seconds == 0:
         return None
     folder.mkdir(exist_ok=True)
     idle_w = EnergyModel.load().table.board.idle_w
-    with open_session(meter, folder, seed=seed, idle_w=idle_w) as session:
-        if meter == SIMULATED:
-            session.advance([(seconds, idle_w)])
-            heart.check()
-        else:
-            left = seconds
-            while left > 0:
-                heart.wait(min(left, _CHECK_S))
-                session.advance([])
-                left -= _CHECK_S
-        return session.energy()
+    session = open_session(meter, folder, seed=seed, idle_w=idle_w)
+    try:
+        _let_pass(session, meter, seconds, idle_w, heart)
+        return session.finish()
+    except MeterError as error:
+        return WindowResult.lost(session.provenance, str(error))
+    finally:
+        with suppress(MeterError):  # said above, or the cell was stopped
+            session.close()
+
+
+def _let_pass(
+    session: MeterSession, meter: str, seconds: float, idle_w: float, heart: Heartbeat
+) -> None:
+    if meter == SIMULATED:
+        session.advance([(seconds, idle_w)])
+        heart.check()
+        return
+    left = seconds
+    while left > 0:
+        heart.wait(min(left, _CHECK_S))
+        session.advance([])
+        left -= _CHECK_S
 
 
 def above_idle(

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from powermeter import PROVENANCES
+
 from ..errors import UserError
-from ..runs.load import PROVENANCES
 from .export import cell_rows
 from .store import FINISHED, Store
 

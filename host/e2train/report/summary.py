@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from e2train.runs.load import BASELINE, LAST, PROVENANCES, SCHEMA, Energy, Result, Run
+from e2train.runs.events import SCHEMA
+from e2train.runs.load import BASELINE, LAST, Energy, Result, Run
+from powermeter import PROVENANCES
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 from e2train.checked import Fields, parse_object, parse_toml
 from e2train.errors import UserError
+from e2train.runs.events import SCHEMA
+from powermeter import PROVENANCES
 
-SCHEMA = 1
-PROVENANCES = ("metered", "on-chip", "modelled", "simulated")
 BASELINE = "sgd-fp32"
 # The order in which cells stand in every figure and table: the baseline first, the sum of it all
 # last, anything else between them in the order in which it was given.

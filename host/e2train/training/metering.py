@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from powermeter import MeterSession, WindowResult, open_session
+from powermeter.errors import described
 
 from ..cost.energy import EnergyModel, Segment
 from ..device.counter import Counter
 
 NO_METER = "none"
+_LOST = "lost"  # in a checkpoint, in place of the meter's position
+_Answer = TypeVar("_Answer")
 
 
 class RunEnergy:
@@ -19,17 +24,29 @@ class RunEnergy:
 
     A simulated meter is driven by the segments (its joules are `simulated`); a real one measures
     whatever the board draws and ignores them; `none` leaves the run without metered energy.
+    Whatever fails in metering once it has begun, the run goes on without joules: `on_loss` is told
+    why, once, and a run that is taken up from its checkpoint stays without.
     """
 
     def __init__(
-        self, meter: str, folder: Path, counter: Counter, seed: int, resume: dict[str, Any] | None
+        self,
+        meter: str,
+        folder: Path,
+        counter: Counter,
+        seed: int,
+        resume: dict[str, Any] | None,
+        on_loss: Callable[[str], None],
     ) -> None:
         self.model = EnergyModel.load()
         self._counter = counter
         self._done = counter.copy()
         self._pending: list[Segment] = []
         self._session: MeterSession | None = None
-        if meter != NO_METER:
+        self._on_loss = on_loss
+        self._final: WindowResult | None = None  # of a recording that has been ended
+        if resume is not None and _LOST in resume:
+            self._final = WindowResult.lost(resume["provenance"], resume[_LOST])
+        elif meter != NO_METER:
             folder.mkdir(exist_ok=True)
             idle = self.model.table.board.idle_w
             self._session = open_session(meter, folder, seed=seed, idle_w=idle, resume=resume)
@@ -42,14 +59,14 @@ class RunEnergy:
 
     def settle(self) -> None:
         """Let the meter see all segments so far."""
-        if self._session is not None and self._pending:
-            self._session.advance(self._pending)
-        self._pending = []
+        pending, self._pending = self._pending, []
+        if pending:
+            self._asked(lambda session: session.advance(pending))
 
     @property
     def window(self) -> WindowResult | None:
         """The meter's window over the run so far; None without a meter."""
-        return None if self._session is None else self._session.energy()
+        return self._asked(lambda session: session.energy()) or self._final
 
     def joules(self) -> dict[str, Any] | None:
         """Energy so far with uncertainty and provenance; None without a valid measurement."""
@@ -77,9 +94,28 @@ class RunEnergy:
 
     def position(self) -> dict[str, Any] | None:
         """The meter's position for a checkpoint."""
-        return None if self._session is None else self._session.position()
+        position = self._asked(lambda session: session.position())
+        if position is None and self._final is not None:
+            return {_LOST: self._final.reason, "provenance": self._final.joules.provenance}
+        return position
 
     def close(self) -> None:
-        """Stop the meter."""
-        if self._session is not None:
-            self._session.close()
+        """Stop the meter; the window stays that of the whole recording."""
+        final = self._asked(lambda session: session.finish())
+        if final is not None:
+            self._final, self._session = final, None
+
+    def _asked(self, question: Callable[[MeterSession], _Answer]) -> _Answer | None:
+        """The meter's answer; None without a meter, or without one any more."""
+        session = self._session
+        if session is None:
+            return None
+        try:
+            return question(session)
+        except Exception as error:  # anything at all: no joule is valid after it
+            self._session = None
+            self._final = WindowResult.lost(session.provenance, described(error))
+            with suppress(Exception):  # that it failed is known
+                session.close()
+            self._on_loss(self._final.reason)
+            return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,12 @@ class Trainer:
         self._meter = meter
         saved = self._saved(resume)
         self.energy = RunEnergy(
-            meter, folder / "meter", self.parts.counter, train.seed, saved.get("meter")
+            meter,
+            folder / "meter",
+            self.parts.counter,
+            train.seed,
+            saved.get("meter"),
+            self._meter_lost,
         )
         self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
@@ -184,6 +190,13 @@ class Trainer:
             "bit_operations": counter.bit_operations,
         }
 
+    def _meter_lost(self, reason: str) -> None:
+        self.events.write("meter-lost", iteration=self.iteration, reason=reason)
+        print(
+            f"warning: {self.experiment.name} goes on without valid joules: {reason}",
+            file=sys.stderr,
+        )
+
     def _log(self, started: float) -> None:
         self.energy.settle()
         loss, shares = self.tallies.recent()
@@ -232,6 +245,7 @@ class Trainer:
             self.energy.settle()
             final = self._evaluate(averaged)
         self.seconds += time.monotonic() - self._clock
+        self.energy.close()  # before the result: its joules are those of a recording that is whole
         self.events.write("end", iteration=self.iteration)
         self.events.sync()
         result = record.result(self, final)

@@ -73,6 +73,12 @@ class Reading(NamedTuple):
         return "voltage" if (self.volts or 0) > VOLT_LIMIT else None
 
 
+class OtherPacket(NamedTuple):
+    """A packet that is neither reading, header nor version, e.g. `#l` (end of a log): its text."""
+
+    text: str
+
+
 class PacketSplitter:
     """A pure splitter: however a stream is cut into chunks, the packets are the same.
 
@@ -114,7 +120,7 @@ class PacketSplitter:
 
 
 def interpret(packet: Packet, names: tuple[str, ...]) -> NamedTuple:
-    """A packet as `Header`, `Version`, `Reading` or `Malformed`, or as it is if of another kind.
+    """A packet as `Header`, `Version`, `Reading`, `Malformed` or, of another kind, `OtherPacket`.
 
     `names` are the last header's, empty while there was none: without it nothing says which field
     is which, and no reading is made up.
@@ -124,7 +130,7 @@ def interpret(packet: Packet, names: tuple[str, ...]) -> NamedTuple:
     if packet.command == "v":
         return _version(packet)
     if packet.command != "d":
-        return packet
+        return OtherPacket(packet.body.decode("ascii", "backslashreplace"))
     if not names:
         return malformed(packet.body, "a reading before the header that names its fields")
     if len(names) != len(packet.arguments):

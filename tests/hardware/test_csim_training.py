@@ -98,7 +98,7 @@ def test_20_iterations_of_resnet_8_on_digits():
 
 @pytest.mark.parametrize(("network", "iterations"), [("resnet-20", 3), ("mobilenet-v2", 2)])
 def test_iterations_with_gates_on_cifar_shapes(network, iterations):
-    """MobileNetV2 takes csim 15 s an iteration: the second shows that what the first left is used."""
+    """MobileNetV2 takes csim 15 s an iteration; the second uses what the first has left."""
     found = same_training((network, (3, 32, 32), 10), PSG, iterations, 4, 0.3)
     learned(found, iterations)
     ran = np.concatenate([decisions.ravel() for decisions in found.ran])

@@ -30,7 +30,6 @@ setup(
     },
     # Only what a 32-bit Arm board can install: no torch, no SciPy, no matplotlib here.
     install_requires=[
-        "array-api-compat",
         "numpy>=1.26",
         "pyserial",
         "rich",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from csim_device import csim
 from e2train.device import Device, Geometry
 from e2train.device.emulator.library import NativeUnavailable
 from e2train.device.emulator.native import NativeEmulator
@@ -22,14 +23,20 @@ NATIVE_FLAGS = {
     "native, no VNNI": ("-O1", "-march=native", "-mno-avx512vnni"),
     "native, no AVX-512": ("-O1", "-march=native", "-mno-avx512f"),
 }
-DEVICES = ("numpy", "torch", "native", "native, 3 threads", *NATIVE_FLAGS)
+DEVICES = ("numpy", "torch", "native", "native, 3 threads", *NATIVE_FLAGS, "csim")
+
+# Around the 16 samples that the accelerator takes at once.
+BATCHES = st.sampled_from((1, 2, 5, 15, 16, 17, 33))
+SEEDS = st.integers(0, 2**32 - 1)
 
 LIMITS = {np.int8: (-128, 127), np.int16: (-32768, 32767)}
 
 
 @cache
 def device(name: str) -> Device:
-    """The emulator called `name` in DEVICES; skips the test where it cannot be had."""
+    """The device called `name` in DEVICES, csim with its memory watched; skips without it."""
+    if name == "csim":
+        return csim()
     if "," not in name:
         return emulator(name)
     try:
@@ -97,3 +104,10 @@ class Values:
 
     def chance(self, probability: float) -> bool:
         return bool(self.random.random() < probability)
+
+
+class Lowest(Values):
+    """Everything at the value of largest magnitude."""
+
+    def array(self, shape: tuple[int, ...], dtype: type, low: int | None = None) -> np.ndarray:
+        return np.full(shape, LIMITS[dtype][0] if low is None else low, dtype)

@@ -14,41 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from calls import CallGraph
-from clang.cindex import Cursor, CursorKind, Diagnostic, Index, TranslationUnit
+from clang.cindex import Cursor, CursorKind, TranslationUnit
 from loops import loop_findings
+from parsing import Unreadable, arguments, parse, precompiled
 from rules import Finding, cursor_findings
-from sources import HLS, Missing, ap_types, synthesised, system_includes
-
-VENDOR = ("ap_int.h", "hls_stream.h")
-
-
-class Unreadable(Exception):
-    """A source that does not compile; the text is the compiler's first error."""
-
-
-def _arguments(hls: Path) -> list[str]:
-    system = [str(ap_types()), *system_includes()]
-    include = ["-nostdinc", "-nostdinc++", f"-I{hls / 'include'}"]
-    for folder in system:
-        include += ["-isystem", folder]
-    return ["-x", "c++", "-std=c++14", "-Wno-unknown-pragmas", *include]
-
-
-def _parse(path: Path, arguments: list[str]) -> TranslationUnit:
-    unit = Index.create().parse(str(path), args=arguments)
-    for message in unit.diagnostics:
-        if message.severity >= Diagnostic.Error:
-            raise Unreadable(f"{message.location.file}:{message.location.line}: {message.spelling}")
-    return unit
-
-
-def _precompiled(folder: Path, arguments: list[str]) -> list[str]:
-    """Flags for the vendor's headers, read once: every source includes them, in a second each."""
-    header = folder / "vendor.hpp"
-    header.write_text("".join(f'#include "{name}"\n' for name in VENDOR), encoding="utf-8")
-    unit = Index.create().parse(str(header), args=[*arguments, "-xc++-header"])
-    unit.save(str(header.with_suffix(".pch")))
-    return ["-include-pch", str(header.with_suffix(".pch"))]
+from sources import HLS, Missing, synthesised
 
 
 def _makes_stream(cursor: Cursor) -> bool:
@@ -88,10 +58,10 @@ def findings(paths: list[Path], hls: Path = HLS) -> list[Finding]:
     graph = CallGraph()
     seen: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = _arguments(hls)
-        arguments += _precompiled(Path(folder), arguments) if len(paths) > 1 else []
+        flags = arguments(hls)
+        flags += precompiled(Path(folder), flags) if len(paths) > 1 else []
         for path in paths:
-            unit = _parse(path, arguments)
+            unit = parse(path, flags)
             for declaration in _declarations(unit, hls.resolve(), seen):
                 for cursor in _below(declaration):
                     graph.add(cursor)
@@ -101,8 +71,8 @@ def findings(paths: list[Path], hls: Path = HLS) -> list[Finding]:
     return sorted(found)
 
 
-def main(arguments: list[str]) -> int:
-    paths = [Path(name).resolve() for name in arguments] or synthesised()
+def main(names: list[str]) -> int:
+    paths = [Path(name).resolve() for name in names] or synthesised()
     try:
         found = findings(paths)
     except (Unreadable, Missing) as error:

@@ -143,18 +143,6 @@ bool pass_arguments_fit(const Arguments& a) {
            within(a.shift, LEAST_SHIFT, MOST_SHIFT);
 }
 
-// A list of ranges under way.
-struct RangeList {
-    Range* ranges;
-    int count;
-};
-
-void add(RangeList& list, std::uint32_t begin, Size bytes, bool written) {
-    const Range range = {begin, bytes, written};
-    list.ranges[list.count] = range;
-    ++list.count;
-}
-
 void pass_ranges(const Arguments& a, RangeList& list) {
     const Size read = backward(a) ? 2 * output_words(a) : input_words(a);
     const Size made = backward(a) ? input_words(a) : output_words(a);

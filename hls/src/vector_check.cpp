@@ -92,18 +92,6 @@ std::uint64_t words_of(const Arguments& a, std::int32_t samples) {
            unsigned_of(a.width);
 }
 
-// A list of ranges under way.
-struct RangeList {
-    Range* ranges;
-    int count;
-};
-
-void add(RangeList& list, std::uint32_t begin, std::uint64_t bytes, bool written) {
-    const Range range = {begin, bytes, written};
-    list.ranges[list.count] = range;
-    ++list.count;
-}
-
 void add_result(RangeList& list, const Arguments& a, std::uint64_t sums) {
     add(list, a.result_address, (RESULT_SUMS + sums) * SUM_BYTES, true);
 }

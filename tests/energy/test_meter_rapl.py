@@ -2,6 +2,9 @@
 """RAPL on a powercap tree made for the test: zones, wrap-around, energies, one-line failures."""
 
 import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,7 @@ from powermeter.meters import rapl
 from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder
 from scpi_parts import Clock
 
+NOBODY = 65534
 RANGE = 262_143_328_850  # what intel_rapl reports for 32 bits of 61 uJ
 
 
@@ -36,9 +40,9 @@ class Tree:
         (self.root / path / "energy_uj").write_text(f"{count}\n")
 
 
-@pytest.fixture
-def tree(tmp_path):
-    made = Tree(tmp_path / "powercap")
+def two_packages(root):
+    """The tree of a machine with two packages, one of which counts its memory."""
+    made = Tree(root)
     made.zone("intel-rapl:0", "package-0", 1_000)
     made.zone("intel-rapl:0/intel-rapl:0:0", "core", 500)
     made.zone("intel-rapl:0/intel-rapl:0:1", "uncore", 200)
@@ -47,6 +51,11 @@ def tree(tmp_path):
     made.zone("intel-rapl:2", "package-1", 2_000)
     made.zone("intel-rapl-mmio:0", "package-0", 1_000)
     return made
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return two_packages(tmp_path / "powercap")
 
 
 def meter_on(tree, step=None):
@@ -204,8 +213,6 @@ def test_the_kernel_s_tree_is_on_chip(tree, monkeypatch):
 
 
 def test_unreadable_counters_are_one_line(tree, monkeypatch):
-    from pathlib import Path
-
     real = Path.read_text
 
     def refuse(path, *args, **kwargs):
@@ -220,11 +227,27 @@ def test_unreadable_counters_are_one_line(tree, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_counters_as_a_user(tree):
-    (tree.root / "intel-rapl:0/energy_uj").chmod(0)
-    with pytest.raises(PortPermissionError):
-        meter_on(tree).open()
+@contextmanager
+def not_root():
+    """Root reads everything, so root becomes somebody else meanwhile."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_unreadable_counters_as_a_user():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders let nobody else in
+        os.chmod(name, 0o755)
+        tree = two_packages(Path(name) / "powercap")
+        with not_root():
+            meter_on(tree).open()
+        (tree.root / "intel-rapl:0/energy_uj").chmod(0)
+        with not_root(), pytest.raises(PortPermissionError):
+            meter_on(tree).open()
 
 
 def test_failures_in_one_line(tree, tmp_path):

@@ -32,8 +32,8 @@ class FakeTransport:
     def start(self) -> None:
         self.log.append(("start",))
 
-    def wait(self, timeout_s: float) -> None:
-        self.log.append(("wait", timeout_s))
+    def wait(self) -> None:
+        self.log.append(("wait",))
 
     def flush(self, address: int, size: int) -> None:
         self.log.append(("flush", address, size))

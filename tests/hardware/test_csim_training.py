@@ -96,10 +96,11 @@ def test_20_iterations_of_resnet_8_on_digits():
     learned(same_training(("resnet-8", (1, 8, 8), 10), PSG, 20, 16, 0.0), 20)
 
 
-@pytest.mark.parametrize("network", ["resnet-20", "mobilenet-v2"])
-def test_3_iterations_with_gates_on_cifar_shapes(network):
-    found = same_training((network, (3, 32, 32), 10), PSG, 3, 4, 0.3)
-    learned(found, 3)
+@pytest.mark.parametrize(("network", "iterations"), [("resnet-20", 3), ("mobilenet-v2", 2)])
+def test_iterations_with_gates_on_cifar_shapes(network, iterations):
+    """MobileNetV2 takes csim 15 s an iteration; the second uses what the first has left."""
+    found = same_training((network, (3, 32, 32), 10), PSG, iterations, 4, 0.3)
+    learned(found, iterations)
     ran = np.concatenate([decisions.ravel() for decisions in found.ran])
     assert 0 < ran.mean() < 1
 

@@ -22,7 +22,7 @@ GEOMETRY = Geometry(3, 5, 6, 4, (3, 3), 1, 1, 1)
 
 def opened(**options):
     transport = FakeTransport(**options)
-    return transport, KernelDevice(transport, timeout_s=7.0)
+    return transport, KernelDevice(transport)
 
 
 def test_the_registers_of_a_convolution_in_order():
@@ -73,7 +73,7 @@ def test_the_registers_of_a_convolution_in_order():
     assert log[1:] == [
         *writes,
         ("start",),
-        ("wait", 7.0),
+        ("wait",),
         ("read", 0x10),
         ("invalidate", result, (16 + 8) * 8),
     ]

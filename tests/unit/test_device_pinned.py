@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The four pinned kernel operations of every backend against int64 sums over kernel positions."""
+"""The four pinned kernel operations of every device against int64 sums over kernel positions."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_cases import DEVICES, Values, device, geometries
+from device_cases import BATCHES, DEVICES, SEEDS, Lowest, Values, device, geometries
 from e2train.device import Geometry, open_device
 from recording_device import same
 from reference_device import (
@@ -16,8 +16,6 @@ from reference_device import (
     top_bits,
     weight_gradient,
 )
-
-SEEDS = st.integers(0, 2**32 - 1)
 
 
 def options(g):
@@ -46,7 +44,7 @@ def expect_exact(dev, g, batch, values, beta, x_msb, g_msb):
 @settings(max_examples=40, deadline=None)
 @given(
     geometry=geometries(),
-    batch=st.integers(1, 8),
+    batch=BATCHES,
     seed=SEEDS,
     beta=st.floats(0, 1),
     x_msb=st.integers(2, 7),
@@ -56,28 +54,26 @@ def test_any_geometry(name, geometry, batch, seed, beta, x_msb, g_msb):
     expect_exact(device(name), geometry, batch, Values(seed), beta, x_msb, g_msb)
 
 
-class Lowest(Values):
-    """Everything at the value of largest magnitude."""
-
-    def array(self, shape, dtype, low=None):
-        return np.full(shape, -(2**7) if dtype == np.int8 else -(2**15), dtype) + (low == -127)
-
-
 LARGE = {
-    "sums beyond 32 bits in both backward passes": Geometry(8, 24, 24, 96, (5, 5), 1, 2, 1),
-    "rows of more positions than 32 bits can sum": Geometry(2, 1, 1300, 3, (1, 3), 1, 1, 1),
-    "the same with stride 2": Geometry(2, 2, 2600, 3, (1, 3), 2, 2, 1),
-    "depthwise, long rows": Geometry(3, 2, 1300, 3, (2, 2), 1, 1, 3),
-    "more channels than a tile holds": Geometry(160, 4, 4, 80, (1, 1), 1, 0, 1),
-    "many samples a chunk": Geometry(64, 8, 8, 64, (3, 3), 1, 1, 1),
+    "sums beyond 32 bits in both backward passes": (Geometry(8, 24, 24, 96, (5, 5), 1, 2, 1), 1),
+    "rows of more positions than 32 bits can sum": (Geometry(2, 1, 1300, 3, (1, 3), 1, 1, 1), 2),
+    "the same with stride 2": (Geometry(2, 2, 2600, 3, (1, 3), 2, 2, 1), 1),
+    "depthwise, long rows": (Geometry(3, 2, 1300, 3, (2, 2), 1, 1, 3), 2),
+    "more channels and filters than a tile": (Geometry(160, 4, 4, 80, (1, 1), 1, 0, 1), 16),
+    "many samples a chunk": (Geometry(64, 8, 8, 64, (3, 3), 1, 1, 1), 9),
+    "a reduction in several launches": (Geometry(440, 2, 3, 20, (3, 3), 1, 1, 1), 17),
+    "several launches back": (Geometry(20, 2, 3, 600, (3, 3), 1, 1, 1), 3),
+    "7x7": (Geometry(3, 12, 12, 33, (7, 7), 2, 3, 1), 3),
+    "largest picture": (Geometry(1, 4095, 1, 1, (3, 1), 2, 1, 1), 1),
 }
 
 
 @pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("values", [Lowest, Values], ids=["lowest", "any"])
 @pytest.mark.parametrize("case", LARGE)
-def test_largest_magnitudes(name, case):
-    batch = 9 if "samples" in case else 2
-    expect_exact(device(name), LARGE[case], batch, Lowest(0), 0.05, 4, 10)
+def test_large(name, values, case):
+    geometry, batch = LARGE[case]
+    expect_exact(device(name), geometry, batch, values(5), 0.05, 4, 10)
 
 
 # ---- what is refused ----

@@ -2,6 +2,7 @@
 """What holds for the source tree as a whole, and imports on a board without the extras."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,56 @@ def installed_version():
     import e2train
 
     return e2train.__version__
+
+
+@pytest.fixture
+def lint_imports(tmp_path):
+    """The check of `make lint` on a copy of the packages."""
+    pytest.importorskip("importlinter", reason="import-linter is not installed")
+    for folder in ("host", "energy"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    packages = os.pathsep.join(str(tmp_path / folder) for folder in ("host", "energy"))
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"]
+
+    def run():
+        environment = dict(os.environ, PYTHONPATH=packages)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "told"),
+    [
+        (
+            "host/e2train/numerics/fixedpoint.py",
+            "from e2train.cli import run",
+            ["Floors of e2train BROKEN", "e2train.numerics is not allowed to import e2train.cli"],
+        ),
+        (
+            "energy/powermeter/energy/clock.py",
+            "import powermeter.cli.commands",
+            [
+                "Floors of powermeter BROKEN",
+                "powermeter.energy is not allowed to import powermeter.cli",
+            ],
+        ),
+        (
+            "energy/powermeter/energy/clock.py",
+            "import e2train.errors",
+            ["powermeter knows nothing of networks BROKEN"],
+        ),
+    ],
+)
+def test_an_import_against_the_floors_is_found(lint_imports, tmp_path, file, line, told):
+    kept = lint_imports()
+    assert kept.returncode == 0 and "3 kept, 0 broken" in kept.stdout, kept.stdout
+    with open(tmp_path / file, "a", encoding="utf-8") as source:
+        source.write(f"\n{line}\n")
+    broken = lint_imports()
+    assert broken.returncode == 1
+    assert all(one in broken.stdout for one in told), broken.stdout

@@ -158,7 +158,17 @@ def test_batch_larger_than_the_data(tmp_path: Path) -> None:
 
 
 def test_whole_data_set_as_a_batch(tmp_path: Path) -> None:
-    run(replace(INTEGERS, train=replace(SHORT, batch=1437, iterations=1)), tmp_path)
+    """One sample more is refused, above; this is trained on: its loss is that of all samples."""
+    experiment = replace(INTEGERS, train=replace(SHORT, batch=1437, iterations=1))
+    result = run(experiment, tmp_path)
+    assert result["cell"]["iterations_run"] == 1
+    data = digits()
+    chosen = batch_indices(1437, 1437, 0, SHORT.seed)
+    assert sorted(chosen) == list(range(1437))
+    images = augment(data.train_images[chosen], 0, SHORT.seed, False, 1, data.mean)
+    network = assemble(experiment, data, open_device("emulator")).network
+    outcome, _ = network.forward_backward(images, data.train_labels[chosen], 0)
+    assert events(tmp_path)[1]["loss"] == pytest.approx(outcome.loss)
 
 
 def test_fixed_needs_a_device(tmp_path: Path) -> None:

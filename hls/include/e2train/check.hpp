@@ -16,6 +16,18 @@ struct Range {
     bool written;
 };
 
+// The ranges of a launch as they are listed, in an array of MAX_RANGES.
+struct RangeList {
+    Range* ranges;
+    int count;
+};
+
+inline void add(RangeList& list, std::uint32_t begin, std::uint64_t bytes, bool written) {
+    const Range range = {begin, bytes, written};
+    list.ranges[list.count] = range;
+    ++list.count;
+}
+
 inline bool option(const Arguments& a, int bit) {
     return ((a.options >> bit) & 1) != 0;
 }

@@ -41,7 +41,7 @@ class CsimTransport:
         self._registers[hw.REGISTERS_ERROR // 4] = code
         self._registers[hw.REGISTERS_CONTROL // 4] = DONE_AND_IDLE
 
-    def wait(self, timeout_s: float) -> None:
+    def wait(self) -> None:
         """Nothing to wait for."""
 
     def flush(self, address: int, size: int) -> None:

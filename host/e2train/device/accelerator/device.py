@@ -13,7 +13,7 @@ from ..base import Convolved, Device, Peaked, PsgResult
 from ..geometry import Geometry
 from . import passes
 from . import vector_unit as vectors
-from .driver import TIMEOUT_S, Driver
+from .driver import Driver
 from .memory import KernelTensor
 from .transport import Transport
 
@@ -27,10 +27,10 @@ class KernelDevice(Device):
     accelerator cannot do, and KernelError where it reports an error code.
     """
 
-    def __init__(self, transport: Transport, gap: int = 0, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, transport: Transport, gap: int = 0) -> None:
         """`gap` leaves that many unused bytes after each buffer; tests look for writes there."""
         self.name = transport.name
-        self.driver = Driver(transport, gap, timeout_s)
+        self.driver = Driver(transport, gap)
         self._vectors = vectors.VectorUnit(self.driver)
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from .limits import check_buffers, check_sizes
 from .memory import SharedMemory
 from .transport import Transport
 
-TIMEOUT_S = 600.0
 ERROR_NAMES = {code: name for name, code in hw.ERRORS.items()}
 WORD = 8
 LARGEST = {"peak", "max_msb"}  # of the result header: maxima, which do not add up
@@ -38,17 +37,16 @@ class Driver:
     operand words of the array, ...), to compare with the performance model.
     """
 
-    def __init__(self, transport: Transport, gap: int = 0, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, transport: Transport, gap: int = 0) -> None:
         self.transport = transport
         self.memory = SharedMemory(transport, gap)
         self.totals: dict[str, dict[str, int]] = {}
-        self._timeout_s = timeout_s
 
     def run(self, launch: Launch) -> Result:
         """Run one launch to its end.
 
-        Raises LaunchRefused before anything is written, KernelError for an error code of the
-        accelerator and KernelTimeout.
+        Raises LaunchRefused before anything is written and KernelError for an error code of the
+        accelerator.
         """
         check_sizes(launch.registers)
         words = hw.RESULT_SUMS + launch.results
@@ -56,7 +54,7 @@ class Driver:
         launch.write("result_address", block, words * WORD)
         check_buffers(launch.buffers, self.transport.base, len(self.transport.memory))
         self._start(launch.registers)
-        self.transport.wait(self._timeout_s)
+        self.transport.wait()
         code = self.transport.read_register(hw.REGISTERS_ERROR)
         if code != hw.ERRORS_OK:
             raise KernelError(launch.operation, code)

@@ -7,12 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-from ...errors import UserError
-
-
-class KernelTimeout(UserError):
-    """The accelerator did not finish in time."""
-
 
 class Transport(Protocol):
     """Moves bytes and starts the kernel, nothing else: csim, RTL and board differ here alone.
@@ -35,8 +29,8 @@ class Transport(Protocol):
     def start(self) -> None:
         """Start the kernel with the registers as they are."""
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when the kernel is done; KernelTimeout after `timeout_s` seconds."""
+    def wait(self) -> None:
+        """Return when the kernel is done; a UserError where it does not get there."""
 
     def flush(self, address: int, size: int) -> None:
         """Make the host's writes to these bytes visible to the accelerator."""

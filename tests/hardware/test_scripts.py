@@ -259,7 +259,8 @@ def test_a_checkout_in_a_folder_with_spaces_builds(tmp_path):
     (root / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     (root / "python").chmod(0o755)
     (root / "hls/src/main.cpp").write_text(
-        '#include "ap_int.h"\nint main(int, char **list) { return list[1][0] != ap_uint<7>(64); }\n',
+        '#include "ap_int.h"\n'
+        "int main(int, char **list) { return list[1][0] != ap_uint<7>(64); }\n",
         encoding="utf-8",
     )
     (root / "tests/hardware/golden_vectors.py").write_text(

@@ -10,7 +10,6 @@ TORCH := 2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH_BUILD ?= +cpu
 DEMO := sgd-fp32 fixed8 psg smd slu e2train
-CPP = $(shell find hls host -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null)
 # Tests run in two processes, and the demo's network is too small for more than one thread.
 export OMP_NUM_THREADS ?= 1
 
@@ -24,14 +23,14 @@ setup: $(STAMP) ## create .venv with everything that training, tests and reports
 
 check:
 	@need() { echo "setup: $$1 is missing; on Debian: apt-get install $$2" >&2; exit 1; }; \
-	command -v $(PYTHON) >/dev/null || need "$(PYTHON)" python3; \
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || need "Python 3.10 or newer" python3; \
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need "Python's venv with ensurepip" python3-venv; \
+	command -v "$(PYTHON)" >/dev/null || need "$(PYTHON)" python3; \
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || need "Python 3.10 or newer" python3; \
+	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || need "Python's venv with ensurepip" python3-venv; \
 	command -v g++ >/dev/null || need "the C++ compiler g++" g++
 
 $(STAMP): setup.py requirements/constraints.txt | check
 	@echo "setup: installing into $(VENV) (minutes on the first run)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@$(PIP) install 'torch==$(TORCH)$(TORCH_BUILD)' 2>/dev/null || \
 	    $(PIP) install --extra-index-url $(TORCH_INDEX) 'torch==$(TORCH)'
 	@$(PIP) install -e '.[emulator,hls,modbus,scpi,cluster,report,test,lint]' -c requirements/constraints.txt
@@ -44,7 +43,8 @@ lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
 	    { echo "lint: the files above need '$(BIN)/ruff format .'" >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@found=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$found" >&2; exit 1; }
-	@test -z "$(CPP)" || $(BIN)/clang-format --dry-run -Werror $(CPP)
+	@find hls host -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' \) \
+	    -exec $(BIN)/clang-format --dry-run -Werror {} +
 
 test: setup lint ## lint, then every test
 	@$(BIN)/pytest -n 2 --no-header -m 'not alone'
@@ -73,4 +73,4 @@ fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS
 
 clean: ## remove .venv, caches and build outputs; runs/ and data/ stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -print | xargs rm -rf
+	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +

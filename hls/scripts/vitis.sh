@@ -18,4 +18,8 @@ if [ "$(printf '%s\n' "$oldest" "${found:-0}" | sort -V | head -n 1)" != "$oldes
     exit 1
 fi
 test -n "$build" || exit 0
+case $scripts$build in *[[:space:]]*)
+    echo "$step: $scripts: Vitis HLS takes no path with a space: move the checkout" >&2
+    exit 1 ;;
+esac
 mkdir -p "$build" && cd "$build" && exec vitis-run --mode hls --tcl "$scripts/$step.tcl"

@@ -23,7 +23,7 @@ network = "resnet-8"
 name = "digits"
 [train]
 iterations = 16
-batch = 32
+batch = 16
 log_every = 2
 checkpoint_every = 4
 evaluate_every = 8

@@ -2,6 +2,7 @@
 """Scripts for Vitis HLS, which is not here: tclsh runs them against commands that record their use,
 and a stand-in for `vitis-run` lets the Makefile's targets run."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -242,3 +243,57 @@ def test_without_the_headers_one_line_says_so():
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert line == "hls: hls4ml is not installed: pip install hls4ml (its wheel has ap_int.h)"
     assert not (HLS / "build").exists()
+
+
+def test_a_checkout_in_a_folder_with_spaces_builds(tmp_path):
+    """Python, the vendor's headers and the vectors lie in it too."""
+    spec = importlib.util.find_spec("hls4ml")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("hls4ml is not installed: there is no ap_int.h")
+    root = tmp_path / "it's a (good) folder"
+    for folder in ("hls/src", "hls/checks", "tests/hardware", "site"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(HLS / "Makefile", root / "hls")
+    shutil.copy(HLS / "checks/sources.py", root / "hls/checks")
+    (root / "site/hls4ml").symlink_to(spec.submodule_search_locations[0])
+    (root / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    (root / "python").chmod(0o755)
+    (root / "hls/src/main.cpp").write_text(
+        '#include "ap_int.h"\n'
+        "int main(int, char **list) { return list[1][0] != ap_uint<7>(64); }\n",
+        encoding="utf-8",
+    )
+    (root / "tests/hardware/golden_vectors.py").write_text(
+        "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir(parents=True)", encoding="utf-8"
+    )
+    command = ["make", "-C", root / "hls", "csim", f"PYTHON={root / 'python'}"]
+    command.append(f"VECTORS={root / 'build/golden vectors'}")
+    given = {**os.environ, "MAKEFLAGS": "", "PYTHONPATH": str(root / "site")}
+    done = subprocess.run(command, env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (root / "build/golden vectors").is_dir() and (root / "build/hls/plain/bench").exists()
+
+
+def test_a_build_folder_with_a_space_is_refused(tmp_path):
+    done = make("csim", tmp_path / "a b", dict(os.environ))
+    assert done.returncode != 0
+    assert "make takes no folder with a space in its name" in done.stderr
+
+
+@needs_tclsh
+def test_the_vendors_tool_is_not_given_a_path_with_spaces(tmp_path):
+    command = [HLS / "scripts/vitis.sh", "csynth", str(tmp_path / "a b")]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1 and not (tmp_path / "log").exists()
+    (line,) = done.stderr.splitlines()
+    assert "Vitis HLS takes no path with a space" in line
+
+
+def test_clean_takes_folders_with_spaces(tmp_path):
+    shutil.copy(HLS.parent / "Makefile", tmp_path)
+    for folder in ("a b/__pycache__", "a b/c.egg-info", "b/kept"):
+        (tmp_path / folder).mkdir(parents=True)
+    given = {**os.environ, "MAKEFLAGS": ""}
+    subprocess.run(["make", "clean"], cwd=tmp_path, env=given, check=True, capture_output=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Makefile", "a b", "b"]
+    assert not list((tmp_path / "a b").iterdir()) and (tmp_path / "b/kept").exists()

@@ -47,7 +47,7 @@ def record(
         try:
             _record_for(session, seconds)
             stored = read_result(out)
-        except Exception as error:  # whatever it is: the recording may lack something
+        except (Exception, SystemExit) as error:  # whatever it is: the recording may lack something
             raise RecordingError(
                 f"{described(error)}; {out} holds what was recorded until then"
             ) from error

@@ -107,6 +107,17 @@ class MeterSession:
         with self._guarded():
             return head | self._recorder.position()
 
+    def fail(self, error: Exception) -> MeterError:
+        """End the recording as failed, because of what its program met; what is raised then on."""
+        if self._failure is None:
+            when = moment(host_time_s())
+            self._failure = RecordingError(f"recording failed at {when}: {described(error)}")
+            if isinstance(error, MeterError):
+                self._failure = error
+            with suppress(Exception):  # it may have failed at this very thing
+                self._recorder.die(error)
+        return self._failure
+
     def finish(self) -> WindowResult:
         """As `close`; the energy of the whole recording. The same when repeated."""
         self.close()
@@ -132,7 +143,7 @@ class MeterSession:
         try:
             self._recorder.stop()
         except Exception as error:
-            raise self._fail(error) from error
+            raise self.fail(error) from error
 
     @contextmanager
     def _guarded(self, fatal: bool = False) -> Iterator[None]:
@@ -147,17 +158,7 @@ class MeterSession:
         except Exception as error:
             if isinstance(error, MeterError) and not fatal:
                 raise
-            raise self._fail(error) from error
-
-    def _fail(self, error: Exception) -> MeterError:
-        if self._failure is None:
-            when = moment(host_time_s())
-            self._failure = RecordingError(f"recording failed at {when}: {described(error)}")
-            if isinstance(error, MeterError):
-                self._failure = error
-            with suppress(Exception):  # it may have failed at this very thing
-                self._recorder.die(error)
-        return self._failure
+            raise self.fail(error) from error
 
     def _died(self) -> str:
         """What the recorder, or this session, died of; empty while it lives or after its end."""

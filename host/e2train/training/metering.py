@@ -116,6 +116,7 @@ class RunEnergy:
             self._session = None
             self._final = WindowResult.lost(session.provenance, described(error))
             with suppress(Exception):  # that it failed is known
+                session.fail(error)
                 session.close()
             self._on_loss(self._final.reason)
             return None

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from e2train.cost.accelerator.work import Setting
 
 from e2train.cli import run
 from e2train.cost.accelerator import area
 from e2train.cost.accelerator.area import ramb18
 from e2train.cost.accelerator.summary import CONVOLUTIONS, Question, hardware_summary
 from e2train.cost.accelerator.tables import TABLES
-from e2train.cost.accelerator.work import Setting
 from e2train.cost.energy import EnergyModel
 from e2train.network.models import network_spec
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from e2train.cost.accelerator.iteration import iteration_work, position_work, weight_work
 from e2train.cost.accelerator.work import VECTOR, Setting
+
 from e2train.device import Geometry, open_device
 from e2train.device.accelerator.tiling.cycles import REQUANTISED, Options, Tally
 from e2train.device.accelerator.tiling.plan import plan_convolution, tiles_of

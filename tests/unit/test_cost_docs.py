@@ -26,13 +26,13 @@ PLAIN = re.sub(r"\s+", " ", TEXT)
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_the_commands_output(name):
-    assert "\n".join([f"<!-- {name} -->", *TABLES[name]()]) in TEXT
+    assert "\n".join([f"<!-- {name} -->", *TABLES[name]().markdown()]) in TEXT
 
 
 def test_command_prints_the_tables(capsys):
     main()
     printed = capsys.readouterr().out
-    assert all("\n".join(table()) in printed for table in TABLES.values())
+    assert all("\n".join(table().markdown()) in printed for table in TABLES.values())
 
 
 @pytest.mark.parametrize(("skip", "printed"), [(20, 80.27), (40, 85.20), (60, 90.13)])

@@ -95,6 +95,8 @@ def _convolution(operation: Convolution, hardware: Hardware) -> Launched:
 
 def _whole_groups(samples: int, hardware: Hardware) -> int:
     """Samples that take as long, and are planned alike: idle lanes of a group cost a full one."""
+    if samples > hardware.samples:
+        return samples  # planning refuses it by its own number
     return groups_of(samples, hardware) * hardware.columns
 
 

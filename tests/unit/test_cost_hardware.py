@@ -3,6 +3,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from e2train.cost.accelerator.launches import (
     CONVOLUTIONS,
     launched,
     psg_of_mask,
-    psg_of_share,
 )
 from e2train.cost.accelerator.summary import Question, hardware_summary
 from e2train.cost.accelerator.tables import TABLES
+from e2train.cost.counts import PSG, operations
 from e2train.cost.energy import EnergyModel
+from e2train.device.accelerator.tiling.psg_cycles import random_unsure
 from e2train.device.geometry import Geometry
 from e2train.device.operations import Convolution
 from e2train.network.models import network_spec
@@ -110,24 +112,39 @@ def test_waiting_bursts_only_slow_down(resnet74):
     assert times[-1] == pytest.approx(1e3 * resnet74["time"]["convolutions_s"])
 
 
-def test_cycles_between_the_modelled_shares_are_those_of_the_share_itself():
-    """What training's power trace takes for any share, against unsure weights drawn at it."""
-    for channels, size in ((16, 32), (64, 8)):
-        geometry = Geometry(channels, size, size, channels, (3, 3), 1, 1, 1)
-        cycles = []
-        for unsure in range(0, geometry.weights + 1, geometry.weights // 24 + 1):
-            exact = psg_of_share(geometry, 128, 1 - unsure / geometry.weights).total.cycles
-            one = Convolution(
-                "backward_weight", "", geometry, 128, (8, 16), 48, predictor=(4, 10), unsure=unsure
-            )
-            cycles.append(launched(one).tally.cycles)
-            assert cycles[-1] == pytest.approx(exact, rel=0.01)
-        assert cycles == sorted(cycles)
-    none, every = (
-        psg_of_mask(geometry, 128, np.full(geometry.weight_shape, unsure)).total.cycles
-        for unsure in (False, True)
+@cache
+def drawn_cycles(geometry, share, draws=6):
+    masks = (random_unsure(geometry, share, seed) for seed in range(1, draws + 1))
+    cycles = [psg_of_mask(geometry, 128, mask).total.cycles for mask in masks]
+    return sum(cycles) / draws + 16  # and the result block
+
+
+@pytest.mark.parametrize("share", [0.137, 0.333, 0.61, 0.87, 0.991])
+def test_any_predicted_share_takes_what_weights_drawn_at_it_take(share):
+    """What training's trace takes between the modelled shares, against the mean of some draws."""
+    spec = network_spec("resnet-20", (3, 32, 32), 10)
+    work = operations(spec, PSG, 128, predicted=share)
+    convolutions = [one for one in work if isinstance(one, Convolution)]
+    ours = sum(launched(one).tally.cycles for one in convolutions)
+    drawn = sum(
+        launched(one).tally.cycles if one.predictor is None else drawn_cycles(one.geometry, share)
+        for one in convolutions
     )
-    assert none < cycles[1] and cycles[-2] < every
+    assert ours == pytest.approx(drawn, rel=0.01)
+
+
+def test_without_an_unsure_weight_there_is_no_second_phase():
+    geometry = Geometry(16, 32, 32, 16, (3, 3), 1, 1, 1)
+    none, one, every = (
+        psg_of_mask(geometry, 128, np.arange(2304).reshape(geometry.weight_shape) < unsure)
+        for unsure in (0, 1, 2304)
+    )
+    assert none.second.cycles == 0 < one.second.cycles < every.second.cycles
+    for unsure, found in ((0, none), (1, one), (2304, every)):
+        asked = Convolution(
+            "backward_weight", "", geometry, 128, (8, 16), 48, predictor=(4, 10), unsure=unsure
+        )
+        assert launched(asked).tally.cycles == pytest.approx(found.total.cycles, rel=0.01)
 
 
 def test_a_partial_group_costs_as_much_as_a_full_one(capsys):

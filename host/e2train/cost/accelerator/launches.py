@@ -34,7 +34,7 @@ PASSES = (*CONVOLUTIONS, *VECTOR_KINDS)
 HEADER = Tally(cycles=RESULT_SUMS, output=RESULT_SUMS)  # of the result block, a beat a word
 BITS_A_BEAT = 4  # bits of each of a word's 16 samples that a beat of 64 bits holds
 ENTRY_BEATS = 3  # of a line of a move's table
-SHARES = 40  # steps of the predictor's share at which PSG's visits are modelled, linear between
+SHARES = 20  # steps of the predicted share at which PSG is modelled; straight lines between
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,17 @@ def _psg_total(geometry: Geometry, samples: int, step: int, hardware: Hardware) 
 
 
 def _interpolated(operation: Convolution, hardware: Hardware) -> Tally:
-    """Between the two modelled shares on either side of the operation's own."""
+    """On the line through the two modelled shares nearest to the operation's own.
+
+    Without an unsure weight there is no second phase; the first one makes it load everything, so
+    the last line before is drawn on up to there.
+    """
     geometry = operation.geometry
     samples = _whole_groups(operation.samples, hardware)
     share = 1.0 - operation.unsure / geometry.weights
-    step = min(int(share * SHARES), SHARES - 1)
+    if operation.unsure == 0:
+        return _psg_total(geometry, samples, SHARES, hardware)
+    step = min(int(share * SHARES), SHARES - 2)
     beyond = share * SHARES - step
     low = _psg_total(geometry, samples, step, hardware)
     high = _psg_total(geometry, samples, step + 1, hardware)

@@ -10,9 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from ...data.cifar import LAYOUTS, SHAPE
-from ...device.operations import GATE_MACS
+from ...device.operations import GATE_MACS, MERGE, TAKE, Vector
 from ...network.models import network_spec
 from ...network.spec import NetworkSpec
+from ..board import PROCESSOR, VECTOR_UNIT, BoardModel
+from ..counts import PSG, operations
 from ..energy import EnergyModel
 from ..text_table import TextTable, percent, print_documented
 from .launches import CONVOLUTIONS
@@ -22,6 +24,7 @@ NETWORK = "resnet-74"
 BATCH = 128
 NAMES = {"backward_input": "to the input", "backward_weight": "to the weights"}
 METHODS = ("psg", "signsgd", "fixed8")
+SKIPS = (20, 40, 60)  # percent
 
 
 def pass_name(pass_: str) -> str:
@@ -225,6 +228,39 @@ def mobilenet_table() -> TextTable:
     return table
 
 
+def skip_table() -> TextTable:
+    """Seconds of a PSG iteration when gates skip a share of every block's samples."""
+    spec, board = _spec(NETWORK), BoardModel(EnergyModel.load(), float32=False)
+    table = TextTable(
+        "With SLU",
+        ("skipped", "samples", "convolutions", "moves", "vector unit else", "gates", "rest", "all"),
+    )
+    for skip in (0, *SKIPS):
+        samples = BATCH * (100 - skip) // 100
+        work = operations(
+            spec,
+            PSG,
+            BATCH,
+            ran=lambda _, samples=samples: samples,  # type: ignore[misc]
+            predicted=0.6,
+            gated=skip > 0,
+        )
+        time = {phase.name: phase.seconds for phase in board.phases(work)}
+        moves = [one for one in work if isinstance(one, Vector) and one.kind in (TAKE, MERGE)]
+        moved = sum(one.seconds for one in board.phases(moves) if one.name == VECTOR_UNIT)
+        gates = sum(one.seconds for one in board.processor(work, 0) if one.unit == GATE_MACS)
+        seconds = [
+            sum(time[name] for name in CONVOLUTIONS),
+            moved,
+            time[VECTOR_UNIT] - moved,
+            gates,
+            time[PROCESSOR] - gates,
+        ]
+        cells = (f"{part:.2f}" for part in (*seconds, sum(seconds)))
+        table.add(f"{skip} %", samples, *cells)
+    return table
+
+
 def _documented_passes() -> TextTable:
     full = next(e for e in documented("signsgd")["passes"] if e["name"] == "backward_weight")
     return pass_table(documented(), full)
@@ -235,6 +271,7 @@ TABLES = {
     "time 3x3": lambda: kernel_table(documented()),
     "time psg": lambda: psg_table(documented()),
     "time budget": lambda: budget_table(documented()),
+    "time skip": skip_table,
     "time split": lambda: split_table(documented()),
     "time mobilenet": mobilenet_table,
     "time energy": lambda: energy_table([documented(method) for method in METHODS]),

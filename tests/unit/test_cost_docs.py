@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from e2train.cost.counts import FULL_SIGN, PSG, iteration
+from e2train.cost.board import BoardModel
+from e2train.cost.counts import FULL_SIGN, PSG, iteration, operations
 from e2train.cost.energy import EnergyModel
 from e2train.cost.paper import (
     BATCH,
@@ -26,13 +27,13 @@ PLAIN = re.sub(r"\s+", " ", TEXT)
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_the_commands_output(name):
-    assert "\n".join([f"<!-- {name} -->", *TABLES[name]()]) in TEXT
+    assert "\n".join([f"<!-- {name} -->", *TABLES[name]().markdown()]) in TEXT
 
 
 def test_command_prints_the_tables(capsys):
     main()
     printed = capsys.readouterr().out
-    assert all("\n".join(table()) in printed for table in TABLES.values())
+    assert all("\n".join(table().markdown()) in printed for table in TABLES.values())
 
 
 @pytest.mark.parametrize(("skip", "printed"), [(20, 80.27), (40, 85.20), (60, 90.13)])
@@ -91,8 +92,7 @@ def test_quoted_reach_of_skipping():
 
 
 def test_quoted_share_of_idle_power():
-    model = EnergyModel.load()
-    trace = model.segments(iteration(cifar10("resnet-74"), PSG, BATCH, predicted=0.6))
-    idle = 2.6 * sum(s for s, _ in trace) / sum(s * w for s, w in trace)
-    assert idle == pytest.approx(0.9, abs=0.02)
-    assert "idle is about 90 % of the power" in PLAIN
+    board = BoardModel(EnergyModel.load(), float32=False)
+    phases = board.phases(operations(cifar10("resnet-74"), PSG, BATCH, predicted=0.6))
+    idle = sum(phase.idle_j for phase in phases) / sum(phase.joules for phase in phases)
+    assert f"idle is {100 * idle:.0f} % of the power" in PLAIN

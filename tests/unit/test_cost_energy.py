@@ -61,55 +61,17 @@ def test_energy_of_a_hand_counted_layer():
 
 
 @given(st.integers(1, 50))
-def test_energy_and_time_are_additive(times):
+def test_energy_is_additive(times):
     one, many = work(), work().times(times)
     assert MODEL.joules(many).total == pytest.approx(times * MODEL.joules(one).total)
-    (duration, power), (longer, same) = *MODEL.segments(one), *MODEL.segments(many)
-    assert longer == pytest.approx(times * duration)
-    assert same == pytest.approx(power)
 
 
-def test_compute_bound_segment_by_hand():
-    counter = work("backward_weight", 8, 16, 48)
-    ((duration, power),) = MODEL.segments(counter)
-    assert duration == pytest.approx(counter.macs / (220 * 0.75 * 1e8))
+def test_parts_of_the_energy_are_those_of_the_whole():
+    counter = work("forward").plus(work("backward_weight", 8, 16, 48))
     energy = MODEL.joules(counter)
-    added = (7 * (energy.compute + energy.buffer) + energy.dram) / duration
-    assert power == pytest.approx(2.6 + added)
-    assert 0.05 < power - 2.6 < 0.5  # what users of the board see is of this order
-
-
-def test_memory_bound_segment_takes_the_time_of_its_bytes():
-    counter = Counter()
-    counter.elementwise(8 * 16 * 10**8, 0)
-    ((duration, power),) = MODEL.segments(counter)
-    assert duration == pytest.approx(1.0)
-    assert 2.6 < power < 3.2
-
-
-def test_segments_come_in_a_fixed_order_one_a_pass():
-    whole = Counter()
-    parts = [
-        work("backward_weight", 8, 16, 48),
-        work("forward"),
-        work("predictor", 4, 10, 48),
-        work("backward_input", 16, 8, 16),
-    ]
-    for part in parts:
-        whole = whole.plus(part)
-    expected = [MODEL.segments(parts[i])[0] for i in (1, 3, 2, 0)]
-    assert MODEL.segments(whole) == expected
-    assert MODEL.segments(Counter()) == []
-
-
-def test_packed_widths_run_twice_as_fast_and_gates_on_the_processor():
-    assert (
-        MODEL.macs_per_cycle(8, 8) == MODEL.macs_per_cycle(10, 4) == 2 * MODEL.macs_per_cycle(16, 8)
-    )
-    assert MODEL.macs_per_cycle(9, 9) == MODEL.macs_per_cycle(8, 16)  # any other pair: one a DSP
-    gate = Counter()
-    gate.mac("gate", 32, 32, 50_000_000)
-    assert MODEL.segments(gate) == [(1.0, pytest.approx(2.74))]
+    on_chip = MODEL.on_chip_joules(counter, ("forward", "backward_weight"))
+    assert on_chip == pytest.approx(energy.compute + energy.buffer)
+    assert MODEL.dram_joules(counter.bytes) == pytest.approx(energy.dram)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +80,11 @@ def test_packed_widths_run_twice_as_fast_and_gates_on_the_processor():
         (r"^idle_w = .*$", "", r"board\.idle_w' is missing"),
         (r"^idle_w = .*$", "idle_w = 'much'", r"board\.idle_w'.*'much'"),
         (r"^idle_w = .*$", "idle_w = -1", r"board\.idle_w'.*-1"),
-        (r"^clock_hz = .*$", "clock_hz = 0", r"board\.clock_hz'"),
-        (r"^clock_hz = .*$", "clock_hz = true", r"board\.clock_hz'"),
-        (r"^clock_hz = .*$", "clock_hz = nan", r"board\.clock_hz'"),
-        (r"^other = .*$", "", r"macs_per_dsp\.other' is missing"),
-        (r"^8x8 = .*$", "eight = 2", r"macs_per_dsp\.eight'"),
+        (r"^neon_cores = .*$", "neon_cores = 0", r"hypothetical\.neon_cores'"),
+        (r"^neon_cores = .*$", "neon_cores = true", r"hypothetical\.neon_cores'"),
+        (r"^neon_cores = .*$", "neon_cores = nan", r"hypothetical\.neon_cores'"),
+        (r"^neon_cores = .*$", "cores = 2", r"hypothetical\.cores'"),
+        (r"^\[hypothetical\]$", "[imagined]", r"imagined"),
         (r"^\[published\]$", "[publish]", r"\[published\] is missing|publish"),
         (r"^int_add_8_pj = .*$", "int_add_8_pj = 0.03\nspeed = 1", r"published\.speed'"),
         (r"^\[choice\]$", "[choice", "not a TOML file"),
@@ -149,5 +111,5 @@ def test_another_table_changes_the_model(tmp_path):
     path = tmp_path / "mine.toml"
     text = DEFAULT_PATH.read_text(encoding="utf-8")
     path.write_text(text.replace("idle_w = 2.6", "idle_w = 0"), encoding="utf-8")
-    (_, here), (_, there) = *MODEL.segments(work()), *EnergyModel.load(path).segments(work())
-    assert here - there == pytest.approx(2.6)
+    assert EnergyModel.load(path).table.board.idle_w == 0.0
+    assert MODEL.table.board.idle_w == 2.6

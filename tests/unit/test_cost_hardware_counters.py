@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from e2train.cost.accelerator.iteration import iteration_work, position_work, weight_work
-from e2train.cost.accelerator.work import VECTOR, Setting
+from e2train.cost.accelerator.launches import CONVOLUTIONS, launched, psg_launched, psg_of_mask
 from e2train.device import Geometry, open_device
-from e2train.device.accelerator.tiling.cycles import REQUANTISED, Options, Tally
-from e2train.device.accelerator.tiling.plan import plan_convolution, tiles_of
-from e2train.device.accelerator.tiling.psg_cycles import psg_pass
+from e2train.device.accelerator.layout import LANES
+from e2train.device.accelerator.tiling.cycles import Tally
+from e2train.device.operations import MERGE, TAKE, Convolution, Processor, Vector
+from e2train.methods.slu import SluGates
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
 from engine_parts import batch, fixed_network
@@ -71,22 +71,32 @@ def operands(geometry, seed=0):
     return x.astype(np.int8), (500 * g).clip(-32768, 32767).astype(np.int16), w.astype(np.int8)
 
 
+def convolution(pass_, geometry, **others):
+    bits = {"forward": (8, 8), "backward_input": (16, 8), "backward_weight": (8, 16)}[pass_]
+    return Convolution(pass_, "", geometry, SAMPLES, bits, 16, **others)
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_passes(csim, geometry):
     csim.driver.totals.clear()
     x, g, w = operands(geometry)
-    x, g, setting = csim.put(x), csim.put(g), Setting(SAMPLES, "signsgd")
+    x, g = csim.put(x), csim.put(g)
     csim.convolve(x, w, geometry, 8)
-    work = position_work("forward", "", geometry, setting, REQUANTISED)
+    work = launched(convolution("forward", geometry))
     found, totals = counted(csim, "convolve")
     assert (found, totals["launches"]) == (modelled(work.tally), work.launches)
     csim.input_gradient(g, w, geometry, 8, residual=csim.put(np.zeros(x.shape, np.int16)))
-    work = position_work("backward_input", "", geometry, setting, Options(extra_beats=4))
+    work = launched(convolution("backward_input", geometry, fused=(16,)))
     found, totals = counted(csim, "input_gradient")
     assert (found, totals["launches"]) == (modelled(work.tally), work.launches)
     csim.weight_gradient(x, g, geometry)
-    work = weight_work("", geometry, setting)
+    work = launched(convolution("backward_weight", geometry))
     assert counted(csim, "weight_gradient")[0] == modelled(work.tally)
+
+
+def psg_with(operation, unsure):
+    """PSG's launch where the very weights of `unsure` are unsure."""
+    return psg_launched(operation, psg_of_mask(operation.geometry, operation.samples, unsure).total)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[:-1], ids=str)
@@ -96,10 +106,35 @@ def test_psg(csim, geometry, beta_q):
     x, g, _ = operands(geometry)
     unsure = ~csim.psg_gradient(csim.put(x), csim.put(g), geometry, beta_q, 4, 10).predicted
     found, totals = counted(csim, "psg_gradient")
-    work = weight_work("", geometry, Setting(SAMPLES, masks={"": unsure}))
-    assert found == modelled(work.tally)
-    plan = plan_convolution(geometry, SAMPLES, "psg")
-    assert totals["visits"] == psg_pass(geometry, SAMPLES, tiles_of(plan), unsure).compaction.visits
+    work = convolution("backward_weight", geometry, predictor=(4, 10), unsure=int(unsure.sum()))
+    assert found == modelled(psg_with(work, unsure).tally)
+    assert totals["visits"] == psg_of_mask(geometry, SAMPLES, unsure).compaction.visits
+
+
+def pairs(destination, source):
+    """Pairs of groups that meet, of samples `source` placed at `destination`."""
+    return len(set(zip(destination // LANES, source // LANES, strict=True)))
+
+
+def test_moves(csim):
+    """Samples taken out of 40 and put back; their groups meet as often as they can."""
+    rng = np.random.default_rng(0)
+    tensor = csim.put(rng.integers(-9, 9, (40, 5, 15, 14)).astype(np.int16))  # more than a chunk
+    for chosen in (np.sort(rng.permutation(40)[:23]), np.sort(rng.permutation(40)[:35])):
+        places = np.arange(len(chosen))
+        meet = pairs(places, chosen)
+        assert meet == -(-len(chosen) // LANES) + 3 - 1  # what the model takes for granted
+        csim.driver.totals.clear()
+        part = csim.take(tensor, chosen)
+        work = launched(Vector(TAKE, "", len(chosen), 5 * 15 * 14, 0, 16, 16, 40))
+        assert beats(counted(csim, "move")[0]) == beats(modelled(work.tally))
+        csim.merge(tensor, chosen, part)
+        work = launched(Vector(MERGE, "", 40, 5 * 15 * 14, 0, 16, 16, len(chosen)))
+        assert beats(counted(csim, "move")[0]) == beats(modelled(work.tally))
+
+
+def beats(found):
+    return {name: n for name, n in found.items() if "steps" not in name}
 
 
 class _Recorder:
@@ -117,33 +152,49 @@ class _Recorder:
         return result
 
 
-def test_a_whole_iteration(csim):
-    """ResNet-8 with PSG; the first iteration runs some passes twice, so the second one counts."""
+def executed(csim, policy):
+    """Launches modelled from what the engine records of an iteration, of ResNet-8 with PSG.
+
+    The first iteration runs some passes twice, so the second one counts.
+    """
     spec = network_spec("resnet-8", (1, 8, 8), 10)
     recorder = _Recorder(csim)
-    network = fixed_network(recorder, FixedSettings(predict=True), spec=spec)
+    network = fixed_network(recorder, FixedSettings(predict=True), spec=spec, policy=policy)
+    if isinstance(policy, SluGates):
+        policy.counter = network.arithmetic.counter
     images, labels = batch(spec, SAMPLES)
     network.forward_backward(images, labels, 0)
     recorder.unsure.clear()
     csim.driver.totals.clear()
+    network.arithmetic.counter.take_operations()
     network.forward_backward(images, labels, 1)
-    order = [
-        one.layer for one in iteration_work(spec, Setting(SAMPLES)) if one.pass_[9:] == "weight"
-    ]
-    masks = dict(zip(order, recorder.unsure, strict=True))
-    work = iteration_work(spec, Setting(SAMPLES, masks=masks))
-    for pass_, operation in (
-        ("forward", "convolve"),
-        ("backward_input", "input_gradient"),
-        ("backward_weight", "psg_gradient"),
+    masks, work = iter(recorder.unsure), []
+    for one in network.arithmetic.counter.take_operations():
+        if isinstance(one, Processor):
+            continue
+        predicts = isinstance(one, Convolution) and one.predictor is not None
+        work.append(psg_with(one, next(masks)) if predicts else launched(one))
+    assert next(masks, None) is None
+    return work
+
+
+def test_a_whole_iteration(csim):
+    work = executed(csim, None)
+    for pass_, operation in zip(
+        CONVOLUTIONS, ("convolve", "input_gradient", "psg_gradient"), strict=True
     ):
         mine = [one for one in work if one.pass_ == pass_]
         found, totals = counted(csim, operation)
         assert totals["launches"] == sum(one.launches for one in mine)
         assert found == modelled(sum((one.tally for one in mine), Tally()))
-    mine = [one for one in work if one.pass_ in VECTOR]
-    left = csim.driver.totals
-    assert set(left) == {"map", "channel_sums", "pool", "resample"}
+    compare_vectors(csim, work, {"map", "channel_sums", "pool", "resample"})
+
+
+def compare_vectors(csim, work, expected):
+    """Launches and beats of the vector unit."""
+    mine = [one for one in work if one.pass_ not in CONVOLUTIONS]
+    left = {name: totals for name, totals in csim.driver.totals.items() if name in expected}
+    assert set(left) == expected
     assert sum(t["launches"] for t in left.values()) == sum(one.launches for one in mine)
     found = {
         ours: sum(t[theirs] for t in left.values())
@@ -152,3 +203,24 @@ def test_a_whole_iteration(csim):
     }
     total = sum((one.tally for one in mine), Tally())
     assert found == {name: getattr(total, name) for name in found}
+
+
+def test_an_iteration_with_gates(csim):
+    """SLU's gates on, decisions drawn: the vector unit looks, multiplies and moves as modelled."""
+    spec = network_spec("resnet-8", (1, 8, 8), 10)
+    gates = SluGates(spec, None, 0.4, seed=3)
+    work = executed(csim, gates)
+    ran = gates.ran.sum(axis=1)
+    assert ((ran > 0) & (ran < SAMPLES)).all()
+    moves = {TAKE: 3 * len(ran), MERGE: 2 * len(ran)}
+    assert {kind: sum(one.pass_ == kind for one in work) for kind in moves} == moves
+    assert {one.pass_ for one in work} >= {"gate_features", "gate_products"}
+    moved = csim.driver.totals.pop("move")
+    assert moved["launches"] == sum(moves.values())
+    ours = [one for one in work if one.pass_ in moves]
+    modelled_beats = sum((one.tally for one in ours), Tally()).beats
+    found = sum(n for name, n in moved.items() if name.endswith("_beats"))
+    assert 0.9 * modelled_beats <= found <= modelled_beats  # some groups' ends coincide
+    others = [one for one in work if one.pass_ not in moves]
+    kinds = {"map", "channel_sums", "pool", "resample", "sample_products"}
+    compare_vectors(csim, others, kinds)

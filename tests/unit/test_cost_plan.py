@@ -6,9 +6,21 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from e2train.cost.counts import FIXED8, FLOAT32, FULL_SIGN, OFFERED, PSG, expected, iteration
-from e2train.device.counter import ELEMENTWISE, Counter
+from e2train.cost.counts import (
+    FIXED8,
+    FLOAT32,
+    FULL_SIGN,
+    OFFERED,
+    PSG,
+    count_mix,
+    expected,
+    iteration,
+    operations,
+)
+from e2train.device.counter import Counter
 from e2train.device.emulator.numpy_emulator import NumpyEmulator
+from e2train.device.operations import WEIGHTS, Processor
+from e2train.methods.slu import SluGates
 from e2train.methods.slu_gates import gate_macs
 from e2train.network.float32 import FloatArithmetic
 from e2train.network.float_backend import NumpyFloat
@@ -58,10 +70,33 @@ def executed(spec, arithmetic, policy=None):
     network = Network(spec, arithmetic, initial_parameters(spec, 0), policy)
     network.forward_backward(*batch(spec, 0), 0)
     before = arithmetic.counter.copy()
+    arithmetic.counter.take_operations()
     if isinstance(arithmetic, FixedArithmetic):
         arithmetic.tally.clear()
     network.forward_backward(*batch(spec, 1), 1)
     return arithmetic.counter.minus(before)
+
+
+def recorded(arithmetic):
+    """The operations of that iteration, in order."""
+    return arithmetic.counter.take_operations()
+
+
+def foretold(spec, scheme, **how):
+    """`operations` but the optimiser's, which the trainer records."""
+    found = operations(spec, scheme, BATCH, **how)
+    assert found.pop() == Processor(WEIGHTS, found_weights(spec, how.get("ran")))
+    return found
+
+
+def found_weights(spec, ran):
+    trained = [
+        unit.geometry
+        for block in spec.blocks
+        if ran is None or not block.skippable or ran(block)
+        for unit in block.units
+    ]
+    return sum(geometry.weights for geometry in (*trained, spec.classifier))
 
 
 def fixed(settings):
@@ -81,24 +116,53 @@ def test_integer_iteration(network, name):
     counted = executed(spec, arithmetic)
     predicted = shares(arithmetic) if settings.predict else 0.0
     assert counted == iteration(spec, scheme, BATCH, predicted=predicted)
+    assert recorded(arithmetic) == foretold(spec, scheme, predicted=predicted)
 
 
 @pytest.mark.parametrize("ran", [(4, 4, 4), (2, 0, 3), (0, 1, 0), (0, 0, 0)])
 def test_integer_iteration_with_skipping(ran):
     spec = network_spec("resnet-8", (3, 8, 8), 10)
-    counted = executed(spec, fixed(SETTINGS["signsgd"][1]), FixedChoice(ran))
+    arithmetic = fixed(SETTINGS["signsgd"][1])
+    counted = executed(spec, arithmetic, FixedChoice(ran))
     chosen = dict(zip((b.name for b in spec.skippable_blocks), ran, strict=True))
     assert counted == iteration(spec, FULL_SIGN, BATCH, ran=lambda block: chosen[block.name])
+    work = foretold(spec, FULL_SIGN, ran=lambda block: chosen[block.name])
+    assert recorded(arithmetic) == work
 
 
-def test_float_iteration():
-    spec = network_spec("resnet-8", (3, 8, 8), 10)
+@pytest.mark.parametrize("network", ["resnet-8", "mobilenet-v2"])
+@pytest.mark.parametrize("ran", [4, 2, 0])
+def test_float_iteration(network, ran):
+    spec = network_spec(network, (3, 8, 8), 10)
     arithmetic = FloatArithmetic(NumpyFloat(), Counter(), (125, 123, 114), (63.0, 62.0, 67.0))
-    counted, planned = executed(spec, arithmetic), iteration(spec, FLOAT32, BATCH)
-    assert counted.by_pass() == planned.by_pass()
-    ours, theirs = planned.bytes_by_pass(), counted.bytes_by_pass()
-    del ours[ELEMENTWISE], theirs[ELEMENTWISE]
-    assert ours == theirs
+    policy = FixedChoice((ran,) * len(spec.skippable_blocks))
+    counted = executed(spec, arithmetic, policy)
+    assert counted == iteration(spec, FLOAT32, BATCH, ran=lambda _: ran)
+    assert recorded(arithmetic) == foretold(spec, FLOAT32, ran=lambda _: ran)
+
+
+@pytest.mark.parametrize("scheme", [PSG, FLOAT32], ids=lambda scheme: scheme.name)
+def test_gated_iteration(scheme):
+    """SLU's gates decide; what ran, and what was predicted, foretells the rest."""
+    spec = network_spec("resnet-8", (3, 8, 8), 10)
+    arithmetic = (
+        FloatArithmetic(NumpyFloat(), Counter(), (125, 123, 114), (63.0, 62.0, 67.0))
+        if scheme.float32
+        else fixed(SETTINGS["psg"][1])
+    )
+    gates = SluGates(spec, arithmetic.counter, 0.4, seed=1)
+    counted = executed(spec, arithmetic, gates)
+    assert 0 < gates.ran.mean() < 1
+    gates.controller.skip = 0.0  # below the target no second gradient is taken
+    gates.gradients()
+    ran = dict(zip((b.name for b in spec.skippable_blocks), gates.ran.sum(axis=1), strict=True))
+    predicted = 0.0 if scheme.float32 else shares(arithmetic)
+    work = foretold(
+        spec, scheme, ran=lambda block: int(ran[block.name]), predicted=predicted, gated=True
+    )
+    found = recorded(arithmetic)
+    assert found == work
+    assert counted.macs < iteration(spec, scheme, BATCH).macs
 
 
 def test_gates_run_for_every_sample_forward_and_twice_backward():
@@ -122,9 +186,9 @@ def test_known_size_of_resnet_74():
 
 def test_expected_mixes_whole_samples():
     spec = network_spec("resnet-8", (3, 8, 8), 10)
-    base = expected(spec, FULL_SIGN, 10)
+    base = count_mix(expected(spec, FULL_SIGN, 10))
     assert base == iteration(spec, FULL_SIGN, 10).times(OFFERED)
-    mixed = expected(spec, FULL_SIGN, 10, kept=Fraction(2, 3), skip=Fraction(1, 4))
+    mixed = count_mix(expected(spec, FULL_SIGN, 10, kept=Fraction(2, 3), skip=Fraction(1, 4)))
     low = iteration(spec, FULL_SIGN, 10, ran=lambda _: 7)
     high = iteration(spec, FULL_SIGN, 10, ran=lambda _: 8)
     assert mixed == low.times(OFFERED // 3).plus(high.times(OFFERED // 3))
@@ -132,7 +196,7 @@ def test_expected_mixes_whole_samples():
 
 def test_smd_saves_exactly_its_third():
     spec = network_spec("resnet-20", (3, 32, 32), 10)
-    kept = expected(spec, FLOAT32, 128, kept=Fraction(2, 3))
-    whole = expected(spec, FLOAT32, 128)
+    kept = count_mix(expected(spec, FLOAT32, 128, kept=Fraction(2, 3)))
+    whole = count_mix(expected(spec, FLOAT32, 128))
     assert 3 * kept.bit_operations == 2 * whole.bit_operations
     assert 3 * kept.bytes == 2 * whole.bytes

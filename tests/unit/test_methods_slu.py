@@ -32,7 +32,7 @@ class Features:
         self.rng, self.scale = np.random.default_rng(seed), scale
         self.one: dict[int, np.ndarray] = {}
 
-    def gate_features(self, stream: Any, points: int) -> np.ndarray:
+    def gate_features(self, block: Any, stream: Any, points: int) -> np.ndarray:
         samples, channels = stream
         assert points == GRID_POINTS
         if channels not in self.one:
@@ -259,12 +259,12 @@ def test_features_are_means_over_a_grid(arithmetic: str) -> None:
     seen: list[np.ndarray] = []
     original = network.arithmetic.gate_features
 
-    def watch(stream: Any, points: int) -> np.ndarray:
+    def watch(block: Any, stream: Any, points: int) -> np.ndarray:
         if arithmetic == "fixed":
             seen.append(np.ldexp(stream.tensor.astype(float), stream.exponent))
         else:
             seen.append(np.asarray(stream, float))
-        return original(stream, points)
+        return original(block, stream, points)
 
     network.arithmetic.gate_features = watch  # type: ignore[method-assign]
     network.logits(batch(spec, 3)[0], 0, training=True)

@@ -11,18 +11,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from e2train.cli.cost_hardware import print_hardware
-from e2train.cost.accelerator.summary import METHODS, Question, hardware_summary
-from e2train.cost.accelerator.work import Setting
+from e2train.cost.accelerator.summary import SCHEMES, Question, hardware_summary
+from e2train.cost.accelerator.tables import hardware_tables
+from e2train.cost.board import HYPOTHETICAL
 from e2train.cost.energy import EnergyModel
 from e2train.cost.summary import summary
+from e2train.cost.tables import cost_tables
+from e2train.cost.text_table import TextTable
 from e2train.data.cifar import LAYOUTS, SHAPE
 from e2train.data.digits import load_digits
 from e2train.errors import UserError
 from e2train.network.models import network_spec
 
 PIPED_WIDTH = 160
-PASS_COLUMNS = ("forward", "backward_input", "predictor", "backward_weight", "gate")
 
 
 def pictures(data: str) -> tuple[tuple[int, int, int], int]:
@@ -49,7 +50,7 @@ def cost_command(
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Cycles, area and energy on the accelerator.")
     ] = False,
-    method: Annotated[str, typer.Option(help="With --hardware: psg or signsgd.")] = "psg",
+    method: Annotated[str, typer.Option(help="With --hardware: psg, signsgd or fixed8.")] = "psg",
     layers: Annotated[
         bool, typer.Option("--layers", help="With --hardware: a line a convolution.")
     ] = False,
@@ -60,7 +61,8 @@ def cost_command(
     spec = network_spec(network, shape, classes)
     model = EnergyModel.load(costs)
     if hardware:
-        found = _modelled(Question(spec, data, _setting(batch, method, predicted)), model)
+        _check_method(method)
+        found = _modelled(Question(spec, data, batch, method, predicted), model)
     else:
         found = summary(spec, data, batch, predicted, model)
     if as_json:
@@ -69,16 +71,14 @@ def cost_command(
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED_WIDTH)
-    if hardware:
-        print_hardware(console, found, layers)
-    else:
-        _print_counts(console, found, batch, predicted)
+    tables = hardware_tables(found, layers) if hardware else cost_tables(found)
+    console.print(*map(_rich, tables))
+    console.print(_hardware_notes(found) if hardware else _notes(found))
 
 
-def _setting(batch: int, method: str, predicted: float) -> Setting:
-    if method not in METHODS:
-        raise UserError(f"method: {method!r} given, --hardware knows {', '.join(METHODS)}")
-    return Setting(batch, method, predicted)
+def _check_method(method: str) -> None:
+    if method not in SCHEMES:
+        raise UserError(f"method: {method!r} given, --hardware knows {', '.join(SCHEMES)}")
 
 
 def _modelled(question: Question, model: EnergyModel) -> dict[str, Any]:
@@ -88,97 +88,32 @@ def _modelled(question: Question, model: EnergyModel) -> dict[str, Any]:
         raise UserError(str(error)) from error
 
 
-def _print_counts(console: Console, found: dict[str, Any], batch: int, predicted: float) -> None:
-    console.print(_layer_table(found), _pass_table(found), _method_table(found))
-    console.print(
+def _rich(table: TextTable) -> Table:
+    first, *others = table.columns
+    shown = Table(title=table.title)
+    shown.add_column(first)
+    for column in others:
+        shown.add_column(column, justify="right")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _notes(found: dict[str, Any]) -> str:
+    return (
         f"{found['forward_macs']:,} MACs forward a picture, {found['weights']:,} weights; "
         f"{found['skippable_share']:.2%} of the MACs can be skipped, gates add "
-        f"{found['gate_overhead']:.3%}. Batch {batch}, predictor share {predicted:g}, SMD keeps "
-        f"{found['smd_kept']}, e2train-20 skips 20 % of the blocks. "
+        f"{found['gate_overhead']:.3%}. Batch {found['batch']}, predictor share "
+        f"{found['predictor_share']:g}, SMD keeps {found['smd_kept']}, e2train-20 skips 20 % of "
+        f"the blocks. Board time of sgd-fp32 and smd is {HYPOTHETICAL}. "
         "Nothing was measured: docs/cost.md explains every figure."
     )
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
-    table = Table(title=title)
-    table.add_column(first)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
-
-
-def _layer_table(found: dict[str, Any]) -> Table:
-    table = _table(
-        f"{found['network']}, {found['data']}: layers",
-        "layer",
-        "input",
-        "output",
-        "kernel",
-        "MACs a picture",
-        "share",
-        "weights",
-        "DRAM a forward pass [MB]",
-        "skippable",
-        "gate MACs",
+def _hardware_notes(found: dict[str, Any]) -> str:
+    peaks = found["peak_gmacs"]
+    return (
+        f"Peak {peaks['packed']:.1f} GMAC/s packed, {peaks['plain']:.1f} plain; bandwidth of the "
+        f"four ports {found['bandwidth_mb_per_s']:,} MB/s. "
+        "Nothing was measured: docs/hardware.md states the assumptions."
     )
-    for layer in found["layers"]:
-        r, s = layer["kernel"]
-        stride = f" /{layer['stride']}" if layer["stride"] > 1 else ""
-        table.add_row(
-            layer["name"],
-            "x".join(map(str, layer["input"])),
-            "x".join(map(str, layer["output"])),
-            f"{r}x{s}{stride}" + (" dw" if layer["groups"] > 1 else ""),
-            f"{layer['macs']:,}",
-            f"{layer['macs'] / found['forward_macs']:.2%}",
-            f"{layer['weights']:,}",
-            f"{layer['forward_dram_bytes'] / 1e6:.2f}",
-            "yes" if layer["skippable"] else "no",
-            f"{layer['gate_macs']:,}" if layer["gate_macs"] else "",
-        )
-    return table
-
-
-def _pass_table(found: dict[str, Any]) -> Table:
-    columns = [name.replace("_", " ") for name in PASS_COLUMNS]
-    table = _table("MACs by pass and operand widths, millions an iteration", "method", *columns)
-    for method in found["methods"]:
-        cells = []
-        for name in PASS_COLUMNS:
-            widths = method["macs_by_pass"].get(name, {})
-            parts = (f"{n / found['iterations'] / 1e6:,.1f} ({w})" for w, n in widths.items())
-            cells.append(" + ".join(parts))
-        table.add_row(method["name"], *cells)
-    return table
-
-
-def _method_table(found: dict[str, Any]) -> Table:
-    table = _table(
-        "Per iteration of the baseline, and savings against sgd-fp32",
-        "method",
-        "MACs [G]",
-        "MAC saving [%]",
-        "computational saving [%]",
-        "DRAM [MB]",
-        "energy, modelled [J]",
-        "saving, modelled [%]",
-        "board [s]",
-        "board, modelled [J]",
-        "saving, modelled [%]",
-    )
-    times = found["iterations"]
-    for method in found["methods"]:
-        energy, board = method["energy"], method["board"]
-        table.add_row(
-            method["name"],
-            f"{method['macs'] / times / 1e9:.2f}",
-            f"{method['mac_saving']:.2f}",
-            f"{method['computational_saving']:.2f}",
-            f"{method['dram_bytes'] / times / 1e6:.0f}",
-            f"{energy['total_j'] / times:.3f}",
-            f"{method['energy_saving']:.2f}",
-            f"{board['seconds'] / times:.2f}",
-            f"{board['joules'] / times:.2f}",
-            f"{board['saving']:.2f}",
-        )
-    return table

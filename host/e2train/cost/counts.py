@@ -1,21 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an iteration costs, from a network's shape alone: the same counts as the engine's own.
+"""The operations of an iteration, from a network's shape alone: the same as the engine's own.
 
-The engine counts what it executes; this foretells it, for `e2train cost`, for the baseline that
-savings are taken against, and for docs/cost.md. Tests hold the two equal.
+The engine records what it executes; this foretells it, for `e2train cost`, for the baselines that
+savings are taken against, and for the docs. Tests hold the two equal, operation by operation.
+Counts, seconds and joules all derive from these operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..device.counter import Counter
-from ..methods.slu_gates import gate_macs
+from ..device.operations import (
+    FLOAT_BITS,
+    GATE_MACS,
+    LOGITS,
+    MERGE,
+    PIXELS,
+    TAKE,
+    UNITS,
+    WEIGHTS,
+    Convolution,
+    Operation,
+    Processor,
+    Vector,
+)
+from ..methods.slu_gates import GRID_POINTS, gate_macs
+from ..network.arithmetic import grid_work, shortcut_work
 from ..network.spec import Block, NetworkSpec, Unit
 
 OFFERED = 3000  # iterations that `expected` counts: fractions of a batch become whole samples
+Shares = float | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -39,11 +56,59 @@ class Scheme:
     g: int
     predictor: tuple[int, int] | None = None
 
+    @property
+    def float32(self) -> bool:
+        """Whether it is float32, which no kernel of the accelerator computes."""
+        return self.forward == FLOAT_BITS
+
 
 FLOAT32 = Scheme("sgd-fp32", 32, 32, (32, 32), 32, 32, 32, 32, 32)
 FIXED8 = Scheme("fixed8", 8, 8, (8, 16), 48, 8, 16, 16, 16)
 FULL_SIGN = Scheme("signsgd", 8, 16, (8, 16), 48, 8, 16, 16, 16)
 PSG = replace(FULL_SIGN, name="psg", predictor=(4, 10))
+
+
+def operations(
+    spec: NetworkSpec,
+    scheme: Scheme,
+    batch: int,
+    *,
+    ran: Callable[[Block], int] | None = None,
+    predicted: Shares = 0.0,
+    gated: bool = False,
+) -> list[Operation]:
+    """One training iteration (forward, backward and update, no evaluation), in order.
+
+    `ran(block)`: samples that a skippable block computes (default: all); `predicted`: share of
+    the signs that PSG's predictor decides, in all layers or by layer name; `gated`: whether
+    learned gates choose.
+    """
+    chosen = {
+        block.name: ran(block) if ran is not None and block.skippable else batch
+        for block in spec.blocks
+    }
+    work = _Iteration(scheme, batch, predicted, gated)
+    work.add(Processor(PIXELS, batch * next(spec.units()).geometry.input_size))
+    for block in spec.blocks:
+        work.forward(block, chosen[block.name])
+    work.classifier(spec)
+    for block in reversed(spec.blocks):
+        work.backward(block, chosen[block.name])
+    if gated:
+        macs = sum(map(gate_macs, spec.skippable_blocks))
+        work.add(Processor(GATE_MACS, 2 * batch * macs))
+    updated = [unit for b in spec.blocks if chosen[b.name] for unit in b.units]
+    weights = sum(unit.geometry.weights for unit in updated) + spec.classifier.weights
+    work.add(Processor(WEIGHTS, weights))
+    return work.done
+
+
+def count(work: Iterable[Operation]) -> Counter:
+    """Exact counts of operations."""
+    counter = Counter()
+    for operation in work:
+        operation.count(counter)
+    return counter
 
 
 def iteration(
@@ -52,109 +117,148 @@ def iteration(
     batch: int,
     *,
     ran: Callable[[Block], int] | None = None,
-    predicted: float | Mapping[str, float] = 0.0,
+    predicted: Shares = 0.0,
     gated: bool = False,
 ) -> Counter:
-    """Count one training iteration (forward and backward, no evaluation).
-
-    `ran(block)`: samples that a skippable block computes (default: all); `predicted`: share of
-    the signs that PSG's predictor decides, in all layers or by layer name; `gated`: whether
-    learned gates choose.
-    """
-    work = _Iteration(scheme, predicted)
-    for index, block in enumerate(spec.blocks):
-        samples = ran(block) if ran is not None and block.skippable else batch
-        if block.shortcut == "pad":
-            work.pad(block, samples, batch)
-        if samples:
-            work.block(block, samples, first=index == 0)
-        if gated and block.skippable:
-            work.counter.mac("gate", 32, 32, 3 * batch * gate_macs(block))  # and both gradients
-            work.products(block, samples)
-    work.classifier(spec, batch)
-    return work.counter
+    """Exact counts of `operations`."""
+    return count(operations(spec, scheme, batch, ran=ran, predicted=predicted, gated=gated))
 
 
 class _Iteration:
-    """One iteration in the making; each part counts as the engine executes it."""
+    """One iteration in the making; each part is recorded as the engine executes it."""
 
-    def __init__(self, scheme: Scheme, predicted: float | Mapping[str, float]) -> None:
-        self.counter = Counter()
-        self.scheme = scheme
-        self.predicted = predicted
+    def __init__(self, scheme: Scheme, batch: int, predicted: Shares, gated: bool) -> None:
+        self.done: list[Operation] = []
+        self.add = self.done.append
+        self.scheme, self.batch, self.predicted, self.gated = scheme, batch, predicted, gated
 
-    def block(self, block: Block, samples: int, *, first: bool) -> None:
-        """Forward and backward of a block; the first block's picture needs no gradient."""
-        for index, unit in enumerate(block.units):
-            last = unit is block.units[-1]
-            self._forward(unit, samples, last=last, residual=last and block.skippable)
-            self._backward(unit, samples, last=last, to_input=index > 0 or not first)
-            self._fused(block, index, samples)
+    # ---- a block --------------------------------------------------------------------------------
 
-    def _fused(self, block: Block, index: int, samples: int) -> None:
-        """What the input gradient's store reads: the mask of the unit before, or the residual."""
-        s, size = self.scheme, samples * block.units[index].geometry.input_size
-        if index > 0 and block.units[index - 1].activation != "none":
-            self.counter.elementwise(size * s.act, 0)
-        if index == 0 and block.skippable:
-            self.counter.elementwise(size * s.g, 0)
+    def forward(self, block: Block, samples: int) -> None:
+        """`samples` of the mini-batch run the block."""
+        s, batch = self.scheme, self.batch
+        first, last = block.units[0].geometry, block.units[-1].geometry
+        part = 0 < samples < batch
+        if self.gated and block.skippable:
+            self.add(grid_work(block, batch, GRID_POINTS, s.stream))
+            self.add(Processor(GATE_MACS, batch * gate_macs(block)))
+        if block.shortcut == "pad":
+            self.add(shortcut_work(block, batch, last.output_size, s.stream))
+        if samples == 0:
+            return
+        if part:
+            self._take(first.input_size, samples)
+            self._take(last.output_size, samples)
+        if block.name != "stem" and not s.float32:
+            size, channels = first.input_size, first.channels
+            self.add(Vector("narrow", block.name, samples, size, channels, s.stream, s.act))
+        for unit in block.units:
+            ends = unit is block.units[-1]
+            self._unit(unit, samples, last=ends, residual=ends and block.skippable)
+        if part:
+            self._merge(last.output_size, samples)
 
-    def products(self, block: Block, samples: int) -> None:
-        """The gates' <g, F(x) - x>: the stream's gradient and the stream after and before."""
+    def _unit(self, unit: Unit, samples: int, *, last: bool, residual: bool) -> None:
         s = self.scheme
-        size = samples * block.units[-1].geometry.output_size
-        self.counter.elementwise(size * (s.g + 2 * s.stream), 0)
-
-    def _forward(self, unit: Unit, samples: int, *, last: bool, residual: bool) -> None:
-        s, size = self.scheme, samples * unit.geometry.output_size
-        self.counter.convolution("forward", unit.geometry, samples, s.forward, s.forward, s.y)
+        bits = (s.forward, s.forward)
+        self.add(Convolution("forward", unit.name, unit.geometry, samples, bits, s.y))
         read = s.y + (s.stream if residual else 0)
-        self.counter.elementwise(size * read, size * (s.stream if last else s.act))
+        self._vector("normalise", unit, samples, read, s.stream if last else s.act)
+        self.add(Processor(UNITS, 1))
 
-    def _backward(self, unit: Unit, samples: int, *, last: bool, to_input: bool) -> None:
-        s, size = self.scheme, samples * unit.geometry.output_size
-        if last and unit.activation != "none":  # elsewhere the convolution's store masks
-            self.counter.elementwise(size * (s.g + s.stream), size * s.g)
-        self.counter.elementwise(size * 2 * (s.g + s.y), size * s.g)  # sums first, then the result
+    def backward(self, block: Block, samples: int) -> None:
+        """Of the samples that ran."""
+        s, size = self.scheme, block.units[0].geometry.input_size
+        part = 0 < samples < self.batch
+        if samples == 0:
+            self._pad_backward(block, self.batch)
+            return
+        if part:
+            self._take(block.units[-1].geometry.output_size, samples)
+        if self.gated and block.skippable:
+            self._vector("gate_products", block.units[-1], samples, s.g + 2 * s.stream, 0)
+        if block.units[-1].activation != "none":  # elsewhere the convolution's store masks
+            self._vector("mask", block.units[-1], samples, s.g + s.stream, s.g)
+        self._pad_backward(block, samples)
+        for index in reversed(range(len(block.units))):
+            self._unit_backward(block, index, samples)
+        if part:  # the shortcut of the whole stream, and what ran put into it
+            self._pad_backward(block, self.batch)
+            self._merge(size, samples)
+
+    def _pad_backward(self, block: Block, samples: int) -> None:
+        if block.shortcut == "pad":
+            size = block.units[0].geometry.input_size
+            self.add(shortcut_work(block, samples, size, self.scheme.g))
+
+    def _unit_backward(self, block: Block, index: int, samples: int) -> None:
+        s, unit = self.scheme, block.units[index]
+        self._vector("normalise_backward", unit, samples, 2 * (s.g + s.y), s.g)  # sums first
         self._weights(unit, samples)
-        if to_input:
-            self.counter.convolution(
-                "backward_input", unit.geometry, samples, s.input_gradient, s.forward, s.g
-            )
+        if index == 0 and block.name == "stem":
+            return  # nobody needs the picture's gradient
+        masked = index > 0 and block.units[index - 1].activation != "none"
+        residual = index == 0 and block.skippable
+        fused = (*((s.act,) if masked else ()), *((s.g,) if residual else ()))
+        self._to_input(unit, samples, fused)
+
+    # ---- pieces ---------------------------------------------------------------------------------
+
+    def _vector(self, kind: str, unit: Unit, samples: int, read: int, written: int) -> None:
+        geometry = unit.geometry
+        size, channels = geometry.output_size, geometry.filters
+        self.add(Vector(kind, unit.name, samples, size, channels, read, written))
+
+    def _take(self, size: int, samples: int) -> None:
+        bits = self.scheme.stream
+        self.add(Vector(TAKE, TAKE, samples, size, 0, bits, bits, self.batch))
+
+    def _merge(self, size: int, samples: int) -> None:
+        bits = self.scheme.stream
+        self.add(Vector(MERGE, MERGE, self.batch, size, 0, bits, bits, samples))
+
+    def _to_input(self, unit: Unit, samples: int, fused: tuple[int, ...] = ()) -> None:
+        s = self.scheme
+        bits = (s.input_gradient, s.forward)
+        geometry = unit.geometry
+        self.add(Convolution("backward_input", unit.name, geometry, samples, bits, s.g, fused))
 
     def _weights(self, unit: Unit, samples: int) -> None:
-        s, share = self.scheme, 1.0
+        s, weights = self.scheme, unit.geometry.weights
+        unsure = 0
         if s.predictor is not None:
-            self.counter.convolution("predictor", unit.geometry, samples, *s.predictor, s.sums)
             by_layer = self.predicted
-            share = 1.0 - (by_layer if isinstance(by_layer, float) else by_layer[unit.name])
-        self.counter.convolution(
-            "backward_weight", unit.geometry, samples, *s.weight_gradient, s.sums, share
+            share = by_layer if isinstance(by_layer, float) else by_layer[unit.name]
+            unsure = int((1.0 - share) * weights + 0.5)
+        self.add(
+            Convolution(
+                "backward_weight",
+                unit.name,
+                unit.geometry,
+                samples,
+                s.weight_gradient,
+                s.sums,
+                predictor=s.predictor,
+                unsure=unsure,
+            )
         )
 
-    def pad(self, block: Block, samples: int, batch: int) -> None:
-        """The parameter-free shortcut of a block that changes shape, forward and backward.
-
-        Backward, a block that part of the batch skipped has it twice: behind the mask of what ran
-        (`samples`), and for the whole stream.
-        """
-        s = self.scheme
-        backward = batch if samples in (0, batch) else samples + batch
-        out = s.stream * batch * block.units[-1].geometry.output_size
-        back = s.g * backward * block.units[0].geometry.input_size
-        self.counter.elementwise(out, out)
-        self.counter.elementwise(back, back)
-
-    def classifier(self, spec: NetworkSpec, batch: int) -> None:
-        """Average pooling and the linear layer."""
-        s, unit = self.scheme, Unit("classifier", spec.classifier, "none")
-        pooled = spec.blocks[-1].units[-1].geometry.output_size
-        self.counter.elementwise(s.stream * batch * pooled, 0)
-        self.counter.convolution("forward", unit.geometry, batch, s.forward, s.forward, s.y)
+    def classifier(self, spec: NetworkSpec) -> None:
+        """Average pooling and the linear layer, forward and back."""
+        s, batch, unit = self.scheme, self.batch, Unit("classifier", spec.classifier, "none")
+        pooled = spec.blocks[-1].units[-1].geometry
+        size, channels = pooled.output_size, pooled.filters
+        self.add(Vector("pool", "pool", batch, size, channels, s.stream, 0))
+        bits, geometry = (s.forward, s.forward), unit.geometry
+        self.add(Convolution("forward", unit.name, geometry, batch, bits, s.y, exact=True))
+        self.add(Processor(LOGITS, batch * geometry.filters))
         self._weights(unit, batch)
-        self.counter.convolution(
-            "backward_input", unit.geometry, batch, s.input_gradient, s.forward, s.g
-        )
+        self._to_input(unit, batch)
+        if not s.float32:
+            self.add(Vector("spread", "spread", batch, size, channels, 0, s.g))
+
+
+Mix = list[tuple[list[Operation], int]]  # iterations of different work, and how many of each
 
 
 def expected(
@@ -166,8 +270,8 @@ def expected(
     skip: Fraction = Fraction(0),
     predicted: float = 0.0,
     gated: bool = False,
-) -> Counter:
-    """Expected cost of OFFERED iterations: `kept` of the mini-batches, `skip` of each block.
+) -> Mix:
+    """Expected work of OFFERED iterations: `kept` of the mini-batches, `skip` of each block.
 
     Every skippable block skips the same share of the samples. Where that is no whole number of
     samples, iterations with the next lower and the next higher number are mixed.
@@ -177,10 +281,10 @@ def expected(
     low = int(computed)
     rounds = round(executed)
     higher = round(rounds * (computed - low))
-    total = Counter()
+    mix: Mix = []
     for samples, times in ((low, rounds - higher), (low + 1, higher)):
         if times:
-            one = iteration(
+            one = operations(
                 spec,
                 scheme,
                 batch,
@@ -188,5 +292,13 @@ def expected(
                 predicted=predicted,
                 gated=gated,
             )
-            total = total.plus(one.times(times))
+            mix.append((one, times))
+    return mix
+
+
+def count_mix(mix: Mix) -> Counter:
+    """Exact counts of a mix."""
+    total = Counter()
+    for work, times in mix:
+        total = total.plus(count(work).times(times))
     return total

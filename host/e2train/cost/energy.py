@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Energy modelled from counted work: operations and bytes times published costs.
 
-Two uses, never mixed: `EnergyModel.joules` is the sum of published costs alone (provenance
-`modelled`); `EnergyModel.segments` is a power trace at a board's input that drives a simulated
-meter, whose joules are `simulated`. docs/cost.md gives sources and assumptions.
+`EnergyModel.joules` is the sum of published costs alone (provenance `modelled`), of a chip in 45
+nm; what this board draws is another question, and `board` answers it. docs/cost.md gives sources
+and assumptions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from .table import CostTable, load_table
 
 PICO = 1e-12
 FLOAT32 = (32, 32)
-Segment = tuple[float, float]  # duration in s, power in W
 
 
 @dataclass(frozen=True)
@@ -101,39 +101,11 @@ class EnergyModel:
             moved.get("buffer", 0) * self._buffer_byte_pj * PICO,
         )
 
-    # ---- the board ------------------------------------------------------------------------------
+    def on_chip_joules(self, counter: Counter, passes: Iterable[str]) -> float:
+        """Arithmetic and buffers of some passes at published cost."""
+        parts = [self._of_pass(counter, pass_) for pass_ in passes]
+        return math.fsum(part.compute + part.buffer for part in parts)
 
-    def segments(self, work: Counter) -> list[Segment]:
-        """The power at the board's input while it does `work`: (duration s, power W), in order.
-
-        One segment a pass that has work, in the order of `PASSES`, then the memory-bound rest.
-        Duration: the slower of multiply-accumulates at the array's rate and bytes at the DRAM's.
-        Power: idle, plus the pass's modelled energy over its duration, where energy on the chip
-        counts `fabric_energy_ratio` times. Gates run on the processor at its own rate and power.
-        A trace to drive a simulated meter with: deterministic, and no measurement.
-        """
-        trace = [self._segment(work, pass_) for pass_ in (*PASSES, ELEMENTWISE)]
-        return [(duration, power) for duration, power in trace if duration > 0]
-
-    def _segment(self, work: Counter, pass_: str) -> Segment:
-        board = self.table.board
-        if pass_ == "gate":
-            seconds = sum(work.products(pass_).values()) / board.processor_macs_per_s
-            return seconds, board.idle_w + board.processor_active_w
-        energy = self._of_pass(work, pass_)
-        dram_bytes = work.bytes_by_pass().get(pass_, {}).get("dram", 0)
-        cycles = math.fsum(
-            n / self.macs_per_cycle(a, b) for (a, b), n in sorted(work.products(pass_).items())
-        )
-        duration = max(cycles / board.clock_hz, dram_bytes / board.dram_bytes_per_s)
-        if duration == 0:
-            return 0.0, board.idle_w
-        on_chip = board.fabric_energy_ratio * (energy.compute + energy.buffer)
-        return duration, board.idle_w + (on_chip + energy.dram) / duration
-
-    def macs_per_cycle(self, a_bits: int, b_bits: int) -> float:
-        """Multiply-accumulates that the array completes a cycle, at the assumed efficiency."""
-        board = self.table.board
-        rates = self.table.macs_per_dsp
-        rate = rates.get(f"{min(a_bits, b_bits)}x{max(a_bits, b_bits)}", rates["other"])
-        return board.dsp_slices * board.efficiency * rate
+    def dram_joules(self, moved: int) -> float:
+        """`moved` bytes of DRAM at published cost."""
+        return moved * self._dram_byte_pj * PICO

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..device.accelerator.tiling.array import HARDWARE
 from ..device.counter import Counter
 from ..network.models import network_spec
 from ..network.spec import NetworkSpec
 from .counts import FIXED8, FLOAT32, FULL_SIGN, PSG, iteration
 from .energy import EnergyModel
-from .summary import METHODS, SKIPS, count, gate_overhead, skippable_share
+from .summary import METHODS, SKIPS, count, gate_overhead, skippable_share, summary
+from .tables import board_table
+from .text_table import TextTable, percent, print_documented
 
 PAPER_SMD = 2 / 3
 PAPER_PSG = 0.37
@@ -46,19 +49,20 @@ def product_of_factors() -> tuple[float, float]:
     return max(low for low, _ in ends), min(high for _, high in ends)
 
 
-def network_table() -> list[str]:
+def network_table() -> TextTable:
     """How far "skip" reaches: skippable share, gates, and the largest saving that skipping has."""
-    lines = [
-        "| network | forward MACs | skippable blocks | skippable share | gates add |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    columns = ("network", "forward MACs", "skippable blocks", "skippable share", "gates add")
+    table = TextTable("How far skipping reaches", columns)
     for name in NETWORKS:
         spec = cifar10(name)
-        lines.append(
-            f"| {name} | {spec.forward_macs:,} | {len(spec.skippable_blocks)} "
-            f"| {skippable_share(spec):.2%} | {gate_overhead(spec):.4%} |"
+        table.add(
+            name,
+            f"{spec.forward_macs:,}",
+            len(spec.skippable_blocks),
+            percent(skippable_share(spec), 2),
+            percent(gate_overhead(spec), 4),
         )
-    return lines
+    return table
 
 
 Measure = Callable[[Counter], float]
@@ -82,40 +86,35 @@ def _weighted(work: Counter, weight: Callable[[int, int], int]) -> float:
     return sum(n * weight(a, b) for (a, b), n in widths)
 
 
-def psg_table() -> list[str]:
+def psg_table() -> TextTable:
     """PSG's factor for ResNet-74 in each measure and predictor share."""
     spec, model = cifar10("resnet-74"), EnergyModel.load()
     base, eight = iteration(spec, FLOAT32, BATCH), iteration(spec, FIXED8, BATCH)
     sign = iteration(spec, FULL_SIGN, BATCH)
     psg = {share: iteration(spec, PSG, BATCH, predicted=share) for share in SHARES}
-    shares = " | ".join(f"p = {share:g}" for share in SHARES)
-    lines = [
-        f"| measure | {shares} | p = 0.6 against fixed8 | p = 0.6 against signsgd |",
-        "|---|" + "---:|" * (len(SHARES) + 2),
-    ]
+    shares = (f"p = {share:g}" for share in SHARES)
+    against = ("p = 0.6 against fixed8", "p = 0.6 against signsgd")
+    table = TextTable("PSG against 32-bit training", ("measure", *shares, *against))
     for name, measure in measures(model).items():
-        ratios = " | ".join(f"{measure(work) / measure(base):.4f}" for work in psg.values())
-        others = " | ".join(f"{measure(psg[0.6]) / measure(other):.4f}" for other in (eight, sign))
-        lines.append(f"| {name} | {ratios} | {others} |")
-    return lines
+        ratios = [measure(work) / measure(base) for work in psg.values()]
+        ratios += [measure(psg[0.6]) / measure(other) for other in (eight, sign)]
+        table.add(name, *(f"{ratio:.4f}" for ratio in ratios))
+    return table
 
 
-def pass_table() -> list[str]:
+def pass_table() -> TextTable:
     """Bit operations of each pass over those of 32-bit training, ResNet-74, p = 0.6."""
     spec = cifar10("resnet-74")
     base = iteration(spec, FLOAT32, BATCH)
-    lines = [
-        "| pass | 32-bit | fixed8 | signsgd | psg, p = 0.6 |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    table = TextTable(
+        "Bit operations by pass", ("pass", "32-bit", "fixed8", "signsgd", "psg, p = 0.6")
+    )
     works = [base] + [iteration(spec, scheme, BATCH) for scheme in (FIXED8, FULL_SIGN)]
     works.append(iteration(spec, PSG, BATCH, predicted=0.6))
     for pass_ in ("forward", "backward_input", "predictor", "backward_weight"):
-        cells = (_bits(work, pass_) / base.bit_operations for work in works)
-        lines.append(f"| {pass_} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
-    totals = (work.bit_operations / base.bit_operations for work in works)
-    lines.append("| all | " + " | ".join(f"{total:.4f}" for total in totals) + " |")
-    return lines
+        table.add(pass_, *(f"{_bits(work, pass_) / base.bit_operations:.4f}" for work in works))
+    table.add("all", *(f"{work.bit_operations / base.bit_operations:.4f}" for work in works))
+    return table
 
 
 def _bits(work: Counter, pass_: str) -> int:
@@ -139,26 +138,24 @@ def embedded(spec: NetworkSpec, share: float) -> Counter:
     return work
 
 
-def assumption_table() -> list[str]:
+def assumption_table() -> TextTable:
     """Which way of counting, at which predictor share, comes to the paper's factor."""
     spec, model = cifar10("resnet-74"), EnergyModel.load()
-    table = replace(model.table, choice=replace(model.table.choice, dram_position=0.0))
+    cheap = replace(model.table, choice=replace(model.table.choice, dram_position=0.0))
     found = measures(model) | {
-        "modelled energy, total, DRAM at its low end": measures(EnergyModel(table))[TOTAL]
+        "modelled energy, total, DRAM at its low end": measures(EnergyModel(cheap))[TOTAL]
     }
     base = iteration(spec, FLOAT32, BATCH)
-    lines = [
-        f"| measure | two passes, p = 0.6 | p for {PAPER_PSG} | embedded, p = 0.6 "
-        f"| p for {PAPER_PSG} |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    ways = (f"{way}, p = 0.6" for way in ("two passes", "embedded"))
+    columns = (name for way in ways for name in (way, f"p for {PAPER_PSG}"))
+    table = TextTable("Where 0.37 could come from", ("measure", *columns))
     for name, measure in found.items():
-        cells = []
+        cells: list[str] = []
         for way in (_two_passes, embedded):
             at = {share: measure(way(spec, share)) / measure(base) for share in (0.0, 0.6, 1.0)}
             cells += [f"{at[0.6]:.4f}", _share_for(PAPER_PSG, at[0.0], at[0.6], at[1.0])]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
+        table.add(name, *cells)
+    return table
 
 
 def _two_passes(spec: NetworkSpec, share: float) -> Counter:
@@ -173,25 +170,62 @@ def _share_for(target: float, none: float, most: float, every: float) -> str:
     return f"{share:.2f}" if share < 1 else "just below 1"
 
 
-def saving_table() -> list[str]:
+def saving_table() -> TextTable:
     """E2-Train on ResNet-74: the closed form, our counts, and the paper's metered saving."""
     spec, model = cifar10("resnet-74"), EnergyModel.load()
     by_name = {method.name: count(spec, method, BATCH, 0.6) for method in METHODS}
     base = by_name[METHODS[0].name]
-    lines = [
-        "| skipped | paper's closed form | MACs | bit operations | modelled energy "
-        "| paper, metered |",
-        "|---:|---:|---:|---:|---:|---:|",
-    ]
+    table = TextTable(
+        "E2-Train on ResNet-74, savings in percent",
+        (
+            "skipped",
+            "paper's closed form",
+            "MACs",
+            "bit operations",
+            "operations × cost",
+            "paper, metered",
+        ),
+    )
     for skip in SKIPS:
         work = by_name[f"e2train-{skip}"]
         energy = 1 - model.joules(work).total / model.joules(base).total
-        lines.append(
-            f"| {skip} % | {closed_form(skip):.2f} | {100 * (1 - work.macs / base.macs):.2f} "
-            f"| {100 * (1 - work.bit_operations / base.bit_operations):.2f} "
-            f"| {100 * energy:.2f} | {PAPER_ENERGY[skip]:.2f} |"
+        table.add(
+            f"{skip} %",
+            f"{closed_form(skip):.2f}",
+            f"{100 * (1 - work.macs / base.macs):.2f}",
+            f"{100 * (1 - work.bit_operations / base.bit_operations):.2f}",
+            f"{100 * energy:.2f}",
+            f"{PAPER_ENERGY[skip]:.2f}",
         )
-    return lines
+    return table
+
+
+def documented_board_table() -> TextTable:
+    """The board's seconds and joules of ResNet-74, as `e2train cost resnet-74` prints them."""
+    return board_table(summary(cifar10("resnet-74"), "cifar10", BATCH, 0.6, EnergyModel.load()))
+
+
+def float32_table() -> TextTable:
+    """What could compute float32 on this board: multiply-accumulates and a ResNet-74 iteration."""
+    given = EnergyModel.load().table.hypothetical
+    macs = iteration(cifar10("resnet-74"), FLOAT32, BATCH).macs
+    array = HARDWARE.rows * HARDWARE.columns / given.dsp_per_float_mac * HARDWARE.clock_mhz * 1e6
+    core = given.neon_clock_hz * given.neon_macs_per_cycle
+    rates = {
+        "float array of the accelerator's DSPs, at its peak": array,
+        "NEON, one core, at its peak": core,
+        f"NEON, {given.neon_cores:g} cores, at its peak": given.neon_cores * core,
+        f"NEON, {given.neon_cores:g} cores, at an assumed {given.neon_efficiency:.0%}": (
+            given.neon_cores * core * given.neon_efficiency
+        ),
+    }
+    table = TextTable(
+        "float32 on this board, hypothetical",
+        ("hypothetical float32 unit", "GMAC/s", "products of an iteration [s]"),
+    )
+    for name, rate in rates.items():
+        table.add(name, f"{rate / 1e9:.2f}", f"{macs / rate:.1f}")
+    return table
 
 
 TABLES = {
@@ -200,13 +234,14 @@ TABLES = {
     "psg": psg_table,
     "assumptions": assumption_table,
     "savings": saving_table,
+    "float32": float32_table,
+    "board": documented_board_table,
 }
 
 
 def main() -> None:
     """Print all tables."""
-    for name, table in TABLES.items():
-        print(f"<!-- {name} -->", *table(), sep="\n", end="\n\n")
+    print_documented({name: table().markdown() for name, table in TABLES.items()})
     low, high = product_of_factors()
     print(f"Every printed saving follows from a product of factors in [{low:.6f}, {high:.6f}].")
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,12 +42,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Board:
-    """What the board does a second, and its power at the 12 V input."""
+    """The board's power at the 12 V input, and what its processor does a second."""
 
-    dsp_slices: float
-    clock_hz: float
-    efficiency: float
-    dram_bytes_per_s: float
     idle_w: float
     processor_active_w: float
     fabric_energy_ratio: float
@@ -56,16 +51,27 @@ class Board:
 
 
 @dataclass(frozen=True)
+class Hypothetical:
+    """What computing float32 on this board would need; no kernel of the accelerator does."""
+
+    dsp_per_float_mac: float
+    neon_clock_hz: float
+    neon_macs_per_cycle: float
+    neon_cores: float
+    neon_efficiency: float
+
+
+@dataclass(frozen=True)
 class CostTable:
-    """All of `costs.toml`; `macs_per_dsp` by operand widths ("8x16", smaller first) and `other`."""
+    """All of `costs.toml`."""
 
     published: Published
     choice: Choice
     board: Board
-    macs_per_dsp: dict[str, float]
+    hypothetical: Hypothetical
 
 
-Part = TypeVar("Part", Published, Choice, Board)
+TablePart = TypeVar("TablePart", Published, Choice, Board, Hypothetical)
 
 
 def load_table(path: Path | None = None) -> CostTable:
@@ -77,26 +83,13 @@ def load_table(path: Path | None = None) -> CostTable:
         raise UserError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path}: not a TOML file: {error}") from error
-    board = dict(_section(path, content, "board", content.get("board")))
-    rates = _section(path, content, "board.macs_per_dsp", board.pop("macs_per_dsp", None))
-    _refuse_unknown(path, "", content, ("published", "choice", "board"))
+    _refuse_unknown(path, "", content, tuple(field.name for field in fields(CostTable)))
     return CostTable(
-        _part(
-            path,
-            "published",
-            _section(path, content, "published", content.get("published")),
-            Published,
-        ),
-        _part(path, "choice", _section(path, content, "choice", content.get("choice")), Choice),
-        _part(path, "board", board, Board),
-        _rates(path, rates),
+        _part(path, "published", content, Published),
+        _part(path, "choice", content, Choice),
+        _part(path, "board", content, Board),
+        _part(path, "hypothetical", content, Hypothetical),
     )
-
-
-def _section(path: Path, content: dict[str, Any], name: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: section [{name}] is missing")
-    return value
 
 
 def _refuse_unknown(
@@ -107,19 +100,13 @@ def _refuse_unknown(
             raise UserError(f"{path}: unknown key '{section}{key}'")
 
 
-def _part(path: Path, section: str, given: dict[str, Any], kind: type[Part]) -> Part:
+def _part(path: Path, section: str, content: dict[str, Any], kind: type[TablePart]) -> TablePart:
+    given = content.get(section)
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: section [{section}] is missing")
     names = tuple(field.name for field in fields(kind))
     _refuse_unknown(path, f"{section}.", given, names)
     return kind(**{name: _number(path, section, given, name) for name in names})
-
-
-def _rates(path: Path, given: dict[str, Any]) -> dict[str, float]:
-    for key in given:
-        if key != "other" and not re.fullmatch(r"\d+x\d+", key):
-            raise UserError(f"{path}: key 'board.macs_per_dsp.{key}': expected widths such as 8x16")
-    return {
-        name: _number(path, "board.macs_per_dsp", given, name) for name in {**given, "other": 0}
-    }
 
 
 def _number(path: Path, section: str, given: dict[str, Any], name: str) -> float:

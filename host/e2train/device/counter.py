@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 
 from .geometry import Geometry
+from .operations import Operation
 
 PASSES = (
     "forward",
@@ -33,8 +34,19 @@ class Counter:
     def __init__(self) -> None:
         self._macs: dict[str, dict[_Widths, int]] = {}
         self._bytes: dict[str, dict[str, int]] = {}
+        self._operations: list[Operation] = []
 
     # ---- counting -------------------------------------------------------------------------------
+
+    def record(self, operation: Operation) -> None:
+        """Count an operation that was executed, and keep it for `take_operations`."""
+        operation.count(self)
+        self._operations.append(operation)
+
+    def take_operations(self) -> list[Operation]:
+        """The operations recorded since the last call, in order; they belong to no state."""
+        taken, self._operations = self._operations, []
+        return taken
 
     def mac(self, pass_: str, a_bits: int, b_bits: int, count: int) -> None:
         """Add `count` multiply-accumulates of `a_bits` x `b_bits` operands; 32 x 32 is float32.

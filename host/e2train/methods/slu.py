@@ -17,6 +17,7 @@ import math
 import numpy as np
 
 from ..device.counter import Counter
+from ..device.operations import GATE_MACS, Processor
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
 from ..numerics.portable import column_sums
@@ -88,12 +89,12 @@ class SluGates:
             self.draws = ((words >> np.uint64(11)) * 2.0**-53).reshape(len(self.blocks), samples)
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
-        geometry = self.blocks[index].units[0].geometry
+        block = self.blocks[index]
+        geometry = block.units[0].geometry
         rows, columns = (-(-s // -(-s // GRID_POINTS)) for s in (geometry.height, geometry.width))
-        features = arithmetic.gate_features(stream, GRID_POINTS) / (rows * columns)
+        features = arithmetic.gate_features(block, stream, GRID_POINTS) / (rows * columns)
         probability = self.cell.step(features)
-        macs = self.samples * gate_macs(self.blocks[index])
-        self.counter.mac("gate", 32, 32, macs)
+        self.counter.record(Processor(GATE_MACS, self.samples * gate_macs(block)))
         threshold = self.draws[index] if self.training else self.thresholds[index]
         self.ran[index] = threshold < probability
         return self.ran[index]
@@ -132,7 +133,8 @@ class SluGates:
         return gradients
 
     def _backward(self, g_probability: list[np.ndarray]) -> GateParameters:
-        self.counter.mac("gate", 32, 32, 2 * self.samples * sum(map(gate_macs, self.blocks)))
+        macs = 2 * self.samples * sum(map(gate_macs, self.blocks))
+        self.counter.record(Processor(GATE_MACS, macs))
         return self.cell.backward(g_probability)
 
 

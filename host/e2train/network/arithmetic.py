@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..device.counter import Counter
+from ..device.operations import Vector
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
@@ -24,6 +25,8 @@ class Arithmetic(ABC):
     """Forward and explicit backward of the parts of a network, with exact counting of the work."""
 
     counter: Counter
+    stream_bits: int
+    """Bits in memory of an element of the stream, and of its gradient."""
 
     @abstractmethod
     def begin(self, spec: NetworkSpec, parameters: Parameters, batch: int, training: bool) -> None:
@@ -89,8 +92,8 @@ class Arithmetic(ABC):
         """The stream's gradient through the block's shortcut."""
 
     @abstractmethod
-    def gate_features(self, stream: Value, points: int) -> np.ndarray:
-        """Channel means over a grid of positions, float64 [N, C]."""
+    def gate_features(self, block: Block, stream: Value, points: int) -> np.ndarray:
+        """Channel sums over a grid of positions of the block's input, float64 [N, C]."""
 
     @abstractmethod
     def gate_products(self, block: Block, g: Value, after: Value, before: Value) -> np.ndarray:
@@ -103,3 +106,22 @@ class Arithmetic(ABC):
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
+
+
+def shortcut_work(block: Block, samples: int, size: int, bits: int) -> Vector:
+    """A parameter-free shortcut, forward or back: `size` elements a sample written."""
+    first, last = block.units[0].geometry, block.units[-1].geometry
+    kept = first.channels * last.out_height * last.out_width
+    return Vector("shortcut", block.name, samples, size, first.channels, bits, bits, kept)
+
+
+def grid_work(block: Block, samples: int, points: int, bits: int) -> Vector:
+    """What a gate looks at: sums over a grid of about `points` x `points` positions a channel."""
+    geometry = block.units[0].geometry
+    steps = (-(-size // points) for size in (geometry.height, geometry.width))
+    rows, columns = (
+        -(-size // step)
+        for size, step in zip((geometry.height, geometry.width), steps, strict=True)
+    )
+    size = geometry.channels * rows * columns
+    return Vector("gate_features", block.name, samples, size, geometry.channels, bits, 0)

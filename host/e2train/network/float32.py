@@ -10,13 +10,21 @@ import numpy as np
 
 from ..device.counter import Counter
 from ..device.geometry import Geometry
-from .arithmetic import Arithmetic, Gradients
+from ..device.operations import (
+    FLOAT_BITS,
+    LOGITS,
+    PIXELS,
+    UNITS,
+    Convolution,
+    Processor,
+    Vector,
+)
+from .arithmetic import Arithmetic, Gradients, grid_work, shortcut_work
 from .float_backend import EPSILON, Array, FloatBackend
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
 RUNNING_MOMENTUM = 0.1
-BITS = 32
 
 
 @dataclass
@@ -33,6 +41,8 @@ class _Memory:
 
 class FloatArithmetic(Arithmetic):
     """float32 on a backend; a Value is the backend's own array."""
+
+    stream_bits = FLOAT_BITS
 
     def __init__(
         self,
@@ -64,15 +74,26 @@ class FloatArithmetic(Arithmetic):
             self._weights[name] = self.backend.put(self.parameters[f"{name}.weight"])
         return self._weights[name]
 
-    def _count(self, pass_: str, geometry: Geometry, samples: int) -> None:
-        self.counter.convolution(pass_, geometry, samples, BITS, BITS, BITS)
+    def _count(
+        self, pass_: str, layer: str, geometry: Geometry, samples: int, fused: int = 0
+    ) -> None:
+        """A pass; `fused`: tensors that the store of an input gradient reads besides."""
+        bits, exact = (FLOAT_BITS, FLOAT_BITS), pass_ == "forward" and layer == "classifier"
+        extra = fused * (FLOAT_BITS,)
+        self.counter.record(
+            Convolution(pass_, layer, geometry, samples, bits, FLOAT_BITS, extra, exact)
+        )
 
-    def _count_forward(self, geometry: Geometry, samples: int) -> None:
-        self._count("forward", geometry, samples)
+    def _count_unit(self, kind: str, unit: Unit, samples: int, read: int, written: int) -> None:
+        """Work on a unit's output; `read`, `written`: tensors of its size."""
+        size, channels = unit.geometry.output_size, unit.geometry.filters
+        bits = read * FLOAT_BITS, written * FLOAT_BITS
+        self.counter.record(Vector(kind, unit.name, samples, size, channels, *bits))
 
     # ---- forward --------------------------------------------------------------------------------
 
     def picture(self, images: np.ndarray) -> Array:
+        self.counter.record(Processor(PIXELS, images.size))
         return self.backend.put((images - self.mean) / self.deviation)
 
     def samples(self, value: Array) -> int:
@@ -88,8 +109,8 @@ class FloatArithmetic(Arithmetic):
         if block.shortcut == "identity":
             return stream
         first, last = block.units[0].geometry, block.units[-1].geometry
-        size = BITS * self.samples(stream) * last.output_size
-        self.counter.elementwise(size, size)
+        samples = self.samples(stream)
+        self.counter.record(shortcut_work(block, samples, last.output_size, FLOAT_BITS))
         kept = stream[:, :, :: first.stride, :: first.stride]
         before = (last.filters - first.channels) // 2
         return self.backend.pad_channels(kept, before, last.filters - first.channels - before)
@@ -127,7 +148,7 @@ class FloatArithmetic(Arithmetic):
         w = self._weight(unit.name)
         y = self.backend.convolve(x, w, unit.geometry)
         samples = self.samples(x)
-        self._count_forward(unit.geometry, samples)
+        self._count("forward", unit.name, unit.geometry, samples)
         z, mean, variance = self._batch(unit, y) if self.training else self._running(unit, y)
         if scale != 1.0:
             z = z * scale
@@ -135,9 +156,9 @@ class FloatArithmetic(Arithmetic):
             z = z + residual
         if unit.activation != "none":
             z = self.backend.clip(z, 0.0, 6.0 if unit.activation == "relu6" else None)
-        size = BITS * samples * unit.geometry.output_size
-        self.counter.elementwise(size if residual is None else 2 * size, size)
+        self._count_unit("normalise", unit, samples, 1 if residual is None else 2, 1)
         if self.training:
+            self.counter.record(Processor(UNITS, 1))
             self._memory[unit.name] = _Memory(x, w, y, z, mean, variance)
         return z
 
@@ -145,14 +166,19 @@ class FloatArithmetic(Arithmetic):
         last = self.spec.blocks[-1].units[-1].geometry
         self._positions = (last.out_height, last.out_width)
         self._features = stream.mean((2, 3))[:, :, None, None]
-        self.counter.elementwise(BITS * self.samples(stream) * last.output_size, 0)
+        samples = self.samples(stream)
+        self.counter.record(
+            Vector("pool", "pool", samples, last.output_size, last.filters, FLOAT_BITS, 0)
+        )
         w = self._weight("classifier")
         logits = self.backend.convolve(self._features, w, self.spec.classifier)
-        self._count_forward(self.spec.classifier, self.samples(stream))
+        self._count("forward", "classifier", self.spec.classifier, samples)
+        self.counter.record(Processor(LOGITS, samples * self.spec.classifier.filters))
         bias = self.parameters["classifier.bias"]
         return self.backend.get(logits)[:, :, 0, 0].astype(np.float64) + bias
 
-    def gate_features(self, stream: Array, points: int) -> np.ndarray:
+    def gate_features(self, block: Block, stream: Array, points: int) -> np.ndarray:
+        self.counter.record(grid_work(block, self.samples(stream), points, FLOAT_BITS))
         step_h, step_w = (-(-size // points) for size in stream.shape[2:])
         grid = stream[:, :, ::step_h, ::step_w].sum((2, 3))
         return self.backend.get(grid).astype(np.float64)
@@ -165,7 +191,7 @@ class FloatArithmetic(Arithmetic):
         samples, geometry = len(g), self.spec.classifier
         gradient = self.backend.put(g[:, :, None, None].astype(np.float32))
         weight = self.backend.weight_gradient(self._features, gradient, geometry)
-        self._count("backward_weight", geometry, samples)
+        self._count("backward_weight", "classifier", geometry, samples)
         gradients = {
             "classifier.weight": (weight / self.batch).astype(np.float32),
             "classifier.bias": (g.sum(axis=0) / self.batch).astype(np.float32),
@@ -173,7 +199,7 @@ class FloatArithmetic(Arithmetic):
         if not to_stream:
             return None, gradients
         back = self.backend.input_gradient(gradient, self._weight("classifier"), geometry)
-        self._count("backward_input", geometry, samples)
+        self._count("backward_input", "classifier", geometry, samples)
         height, width = self._positions
         ones = self.backend.put(np.full((1, 1, height, width), 1.0 / (height * width), np.float32))
         return back * ones, gradients
@@ -181,8 +207,7 @@ class FloatArithmetic(Arithmetic):
     def output_mask(self, unit: Unit, g: Array) -> Array:
         if unit.activation == "none":
             return g
-        size = BITS * self.samples(g) * unit.geometry.output_size
-        self.counter.elementwise(2 * size, size)
+        self._count_unit("mask", unit, self.samples(g), 2, 1)
         return self._masked(unit, g)
 
     def _masked(self, unit: Unit, g: Array) -> Array:
@@ -200,10 +225,9 @@ class FloatArithmetic(Arithmetic):
         dy, g_gamma, g_beta = self.backend.normalise_backward(
             g, memory.y, self.parameters[f"{unit.name}.gamma"], memory.mean, memory.variance
         )
-        size = BITS * samples * unit.geometry.output_size
-        self.counter.elementwise(4 * size, size)
+        self._count_unit("normalise_backward", unit, samples, 4, 1)
         weight = self.backend.weight_gradient(memory.x, dy, unit.geometry)
-        self._count("backward_weight", unit.geometry, samples)
+        self._count("backward_weight", unit.name, unit.geometry, samples)
         gradients = {
             f"{unit.name}.weight": (weight / self.batch).astype(np.float32),
             f"{unit.name}.gamma": (g_gamma / self.batch).astype(np.float32),
@@ -212,13 +236,14 @@ class FloatArithmetic(Arithmetic):
         if stem:
             return None, gradients
         back = self.backend.input_gradient(dy, memory.weights, unit.geometry)
-        self._count("backward_input", unit.geometry, samples)
+        fused = 0
         if previous is not None and previous.activation != "none":
             back = self._masked(previous, back)
-            self.counter.elementwise(BITS * samples * unit.geometry.input_size, 0)
+            fused += 1
         if residual is not None:
             back = back + residual
-            self.counter.elementwise(BITS * samples * unit.geometry.input_size, 0)
+            fused += 1
+        self._count("backward_input", unit.name, unit.geometry, samples, fused)
         return back, gradients
 
     def shortcut_backward(self, block: Block, g: Array) -> Array:
@@ -226,14 +251,12 @@ class FloatArithmetic(Arithmetic):
             return g
         first, last = block.units[0].geometry, block.units[-1].geometry
         before = (last.filters - first.channels) // 2
-        size = BITS * self.samples(g) * first.input_size
-        self.counter.elementwise(size, size)
+        self.counter.record(shortcut_work(block, self.samples(g), first.input_size, FLOAT_BITS))
         return self.backend.scatter_strided(
             g, first.stride, before, first.channels, (first.height, first.width)
         )
 
     def gate_products(self, block: Block, g: Array, after: Array, before: Array) -> np.ndarray:
-        size = BITS * self.samples(g) * block.units[-1].geometry.output_size
-        self.counter.elementwise(3 * size, 0)
+        self._count_unit("gate_products", block.units[-1], self.samples(g), 3, 0)
         products = (g * (after - before)).sum((1, 2, 3))
         return self.backend.get(products).astype(np.float64)

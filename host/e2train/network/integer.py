@@ -15,6 +15,7 @@ import numpy as np
 from ..device.base import Device, Peaked, Tensor
 from ..device.counter import Counter
 from ..device.geometry import Geometry
+from ..device.operations import LOGITS, PIXELS, UNITS, Convolution, Processor, Vector
 from ..numerics import normalisation as bn
 from ..numerics.exponent import DelayedExponent
 from ..numerics.fixedpoint import (
@@ -26,7 +27,7 @@ from ..numerics.fixedpoint import (
     round_shift,
     saturate,
 )
-from .arithmetic import Arithmetic, Gradients
+from .arithmetic import Arithmetic, Gradients, grid_work, shortcut_work
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
@@ -90,6 +91,8 @@ class PredictorTally:
 class FixedArithmetic(Arithmetic):
     """The integer arithmetic on one device."""
 
+    stream_bits = 16  # in memory, whatever `FixedSettings.stream_bits` says of the values
+
     def __init__(
         self, device: Device, counter: Counter, settings: FixedSettings, mean: tuple[int, ...]
     ) -> None:
@@ -145,6 +148,7 @@ class FixedArithmetic(Arithmetic):
     # ---- forward --------------------------------------------------------------------------------
 
     def picture(self, images: np.ndarray) -> FixedTensor:
+        self.counter.record(Processor(PIXELS, images.size))
         centred = saturate(images.astype(np.int16) - self.mean, 8).astype(np.int8)
         return FixedTensor(self.device.put(centred), len(images), -7, 1.0)
 
@@ -166,9 +170,7 @@ class FixedArithmetic(Arithmetic):
             return stream
         first, last = block.units[0].geometry, block.units[-1].geometry
         tensor = self.device.shortcut_pad(stream.tensor, first.stride, last.filters)
-        self.counter.elementwise(
-            16 * stream.samples * last.output_size, 16 * stream.samples * last.output_size
-        )
+        self.counter.record(shortcut_work(block, stream.samples, last.output_size, 16))
         return FixedTensor(tensor, stream.samples, stream.exponent, stream.peak)
 
     def block_input(self, block: Block, stream: FixedTensor) -> FixedTensor:
@@ -180,6 +182,10 @@ class FixedArithmetic(Arithmetic):
         self._observe(track, stream.peak)
         shift = min(max(track.exponent - stream.exponent, 0), 15)
         tensor = self.device.narrow(stream.tensor, shift)
+        first = block.units[0].geometry
+        self.counter.record(
+            Vector("narrow", block.name, stream.samples, first.input_size, first.channels, 16, 8)
+        )
         return FixedTensor(tensor, stream.samples, stream.exponent + shift, stream.peak)
 
     def _convolve(self, unit: Unit, x: FixedTensor) -> tuple[FixedTensor, np.ndarray, np.ndarray]:
@@ -189,17 +195,21 @@ class FixedArithmetic(Arithmetic):
         exponent = x.exponent + weight_exponent
         if not track.known:  # no peak seen yet: run once to find it
             probe = self.device.convolve(x.tensor, w, unit.geometry, 16)
-            self._count_forward(unit.geometry, x.samples)
+            self._count_forward(unit.name, unit.geometry, x.samples)
             track.update(np.ldexp(float(max(probe.peak, 1)), exponent))
         shift = min(max(track.exponent - exponent, 0), 30)
         y, peak, total, squares = self.device.convolve(x.tensor, w, unit.geometry, shift)
-        self._count_forward(unit.geometry, x.samples)
+        self._count_forward(unit.name, unit.geometry, x.samples)
         self._observe(track, np.ldexp(float(peak), exponent))
         kept = min(float(np.ldexp(float(peak), exponent)), np.ldexp(32768.0, exponent + shift))
         return FixedTensor(y, x.samples, exponent + shift, kept), total, squares
 
-    def _count_forward(self, geometry: Geometry, samples: int) -> None:
-        self.counter.convolution("forward", geometry, samples, 8, 8, 16)
+    def _count_forward(
+        self, layer: str, geometry: Geometry, samples: int, exact: bool = False
+    ) -> None:
+        self.counter.record(
+            Convolution("forward", layer, geometry, samples, (8, 8), 16, exact=exact)
+        )
 
     def _statistics(
         self, unit: Unit, y: FixedTensor, total: np.ndarray, squares: np.ndarray
@@ -249,10 +259,8 @@ class FixedArithmetic(Arithmetic):
             ceiling=ceiling,
             bits=self.settings.stream_bits if last else 8,
         )
-        size = y.samples * unit.geometry.output_size
-        self.counter.elementwise(
-            size * (16 if residual is None else 32), size * (16 if last else 8)
-        )
+        read, written = 16 if residual is None else 32, 16 if last else 8
+        self._count_unit("normalise", unit, y.samples, read, written)
         output = FixedTensor(z.tensor, y.samples, exponent, np.ldexp(float(z.peak), exponent))
         if track is None:
             self._stream_peak = max(self._stream_peak, output.peak)
@@ -260,18 +268,26 @@ class FixedArithmetic(Arithmetic):
         else:
             self._observe(track, output.peak)
         if self.training:
+            self.counter.record(Processor(UNITS, 1))
             w, weight_exponent = self._quantised(unit.name)
             self._memory[unit.name] = _Memory(
                 x, w, weight_exponent, y, output, stats, ceiling, count
             )
         return output
 
+    def _count_unit(self, kind: str, unit: Unit, samples: int, read: int, written: int) -> None:
+        """Work on a unit's output, in bits an element."""
+        size, channels = unit.geometry.output_size, unit.geometry.filters
+        self.counter.record(Vector(kind, unit.name, samples, size, channels, read, written))
+
     def classify(self, stream: FixedTensor) -> np.ndarray:
         sums = self.device.pool(stream.tensor)
         last = self.spec.blocks[-1].units[-1].geometry
         self._pool_shift = _log2(last.out_height * last.out_width)
         self._pool_size = (last.out_height, last.out_width)
-        self.counter.elementwise(16 * stream.samples * last.output_size, 0)
+        self.counter.record(
+            Vector("pool", "pool", stream.samples, last.output_size, last.filters, 16, 0)
+        )
         exponent = stream.exponent - self._pool_shift
         track = self._track("classifier.x", 8)
         peak = np.ldexp(float(np.abs(sums).max(initial=1)), exponent)
@@ -283,12 +299,14 @@ class FixedArithmetic(Arithmetic):
         w, weight_exponent = self._quantised("classifier")
         self._features = FixedTensor(self.device.put(x), len(x), exponent + shift)
         logits = self.device.conv_forward(x, w)[:, :, 0, 0]
-        self._count_forward(self.spec.classifier, len(x))
+        self._count_forward("classifier", self.spec.classifier, len(x), exact=True)
+        self.counter.record(Processor(LOGITS, logits.size))
         real = np.ldexp(logits.astype(np.float64), self._features.exponent + weight_exponent)
         return real + self.parameters["classifier.bias"]
 
-    def gate_features(self, stream: FixedTensor, points: int) -> np.ndarray:
+    def gate_features(self, block: Block, stream: FixedTensor, points: int) -> np.ndarray:
         sums = self.device.pool_grid(stream.tensor, points)
+        self.counter.record(grid_work(block, stream.samples, points, 16))
         return np.ldexp(sums.astype(np.float64), stream.exponent)
 
     # ---- backward -------------------------------------------------------------------------------
@@ -311,9 +329,13 @@ class FixedArithmetic(Arithmetic):
         w, weight_exponent = self._quantised("classifier")
         pooled = FixedTensor(gradient.tensor, len(g), exponent - self._pool_shift)
         back = self._input_gradient(
-            GRADIENT_STREAM, self.spec.classifier, pooled, w, weight_exponent
+            GRADIENT_STREAM, "classifier", self.spec.classifier, pooled, w, weight_exponent
         )
         spread = self.device.spread(self.device.get(back.tensor)[:, :, 0, 0], *self._pool_size)
+        last = self.spec.blocks[-1].units[-1].geometry
+        self.counter.record(
+            Vector("spread", "spread", len(g), last.output_size, last.filters, 0, 16)
+        )
         self._gradient_exponent = back.exponent
         return FixedTensor(spread, len(g), back.exponent, back.peak), gradients
 
@@ -322,8 +344,7 @@ class FixedArithmetic(Arithmetic):
             return g
         memory = self._memory[unit.name]
         tensor = self.device.mask(g.tensor, memory.output.tensor, memory.ceiling)
-        size = g.samples * unit.geometry.output_size
-        self.counter.elementwise(32 * size, 16 * size)
+        self._count_unit("mask", unit, g.samples, 32, 16)
         return FixedTensor(tensor, g.samples, g.exponent, g.peak)
 
     def unit_backward(
@@ -346,6 +367,7 @@ class FixedArithmetic(Arithmetic):
         masked = before if previous is not None and previous.activation != "none" else None
         back = self._input_gradient(
             GRADIENT_STREAM if previous is None else f"{previous.name}.g",
+            unit.name,
             unit.geometry,
             dy,
             memory.weights,
@@ -372,8 +394,7 @@ class FixedArithmetic(Arithmetic):
             track.update(probe.peak)
         dy = self._apply_line(line, g, y, track.exponent)
         self._observe(track, dy.peak)
-        size = g.samples * unit.geometry.output_size
-        self.counter.elementwise(64 * size, 16 * size)
+        self._count_unit("normalise_backward", unit, g.samples, 64, 16)
         gradients = {
             f"{unit.name}.gamma": (sums.g_y_hat / self.batch).astype(np.float32),
             f"{unit.name}.beta": (sums.g / self.batch).astype(np.float32),
@@ -394,7 +415,9 @@ class FixedArithmetic(Arithmetic):
         chosen = self.settings
         if not chosen.predict:
             exact = self.device.weight_gradient(x.tensor, g.tensor, geometry)
-            self.counter.convolution("backward_weight", geometry, x.samples, 8, 16, 48)
+            self.counter.record(
+                Convolution("backward_weight", name, geometry, x.samples, (8, 16), 48)
+            )
             real = np.ldexp(exact.astype(np.float64), x.exponent + g.exponent)
             return (real / self.batch).astype(np.float32)
         result = self.device.psg_gradient(
@@ -404,16 +427,24 @@ class FixedArithmetic(Arithmetic):
         tally = self.tally.setdefault(name, PredictorTally())
         tally.predicted += sure
         tally.weights += geometry.weights
-        self.counter.convolution(
-            "predictor", geometry, x.samples, chosen.x_msb_bits, chosen.g_msb_bits, 48
+        self.counter.record(
+            Convolution(
+                "backward_weight",
+                name,
+                geometry,
+                x.samples,
+                (8, 16),
+                48,
+                predictor=(chosen.x_msb_bits, chosen.g_msb_bits),
+                unsure=geometry.weights - sure,
+            )
         )
-        unsure = 1.0 - sure / geometry.weights
-        self.counter.convolution("backward_weight", geometry, x.samples, 8, 16, 48, unsure)
         return result.sign.astype(np.float32)
 
     def _input_gradient(
         self,
         track_name: str,
+        layer: str,
         geometry: Geometry,
         g: FixedTensor,
         w: np.ndarray,
@@ -441,9 +472,10 @@ class FixedArithmetic(Arithmetic):
                 residual=None if residual is None else residual.tensor,
                 g_bits=bits,
             )
-            self.counter.convolution("backward_input", geometry, g.samples, bits, 8, 16)
-            read = (0 if masked is None else 8) + (0 if residual is None else 16)
-            self.counter.elementwise(read * g.samples * geometry.input_size, 0)
+            fused = (*(() if masked is None else (8,)), *(() if residual is None else (16,)))
+            self.counter.record(
+                Convolution("backward_input", layer, geometry, g.samples, (bits, 8), 16, fused)
+            )
             return peaked, accumulator_exponent + shift
 
         if exponent is None and not track.known:  # no peak seen yet: run once to find it
@@ -464,15 +496,13 @@ class FixedArithmetic(Arithmetic):
         tensor = self.device.shortcut_pad_backward(
             g.tensor, first.stride, first.channels, first.height, first.width
         )
-        self.counter.elementwise(
-            16 * g.samples * first.input_size, 16 * g.samples * first.input_size
-        )
+        self.counter.record(shortcut_work(block, g.samples, first.input_size, 16))
         return FixedTensor(tensor, g.samples, g.exponent, g.peak)
 
     def gate_products(
         self, block: Block, g: FixedTensor, after: FixedTensor, before: FixedTensor
     ) -> np.ndarray:
-        self.counter.elementwise(48 * g.samples * block.units[-1].geometry.output_size, 0)
+        self._count_unit("gate_products", block.units[-1], g.samples, 48, 0)
         products = self.device.gate_products(g.tensor, after.tensor, before.tensor)
         return np.ldexp(products.astype(np.float64), g.exponent + after.exponent)
 

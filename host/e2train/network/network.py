@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..device.operations import MERGE, TAKE, Vector
 from ..errors import UserError
 from ..numerics.portable import softmax
 from .arithmetic import Arithmetic, Gradients, Value
@@ -113,8 +114,9 @@ class Network:
             if training:
                 self._passages.append(_Passage(block, index, ran, None, None))
             return carried
-        x = stream if ran is None else arithmetic.take(stream, ran)
-        residual = carried if ran is None else arithmetic.take(carried, ran)
+        x = stream if ran is None else self._take(block.units[0].geometry.input_size, stream, ran)
+        size = block.units[-1].geometry.output_size
+        residual = carried if ran is None else self._take(size, carried, ran)
         h = arithmetic.block_input(block, x)
         for unit in block.units[:-1]:
             h = arithmetic.unit_forward(unit, h, last=False, residual=None)
@@ -123,7 +125,21 @@ class Network:
         )
         if training:
             self._passages.append(_Passage(block, index, ran, residual, after))
-        return after if ran is None else arithmetic.merge(carried, ran, after)
+        return after if ran is None else self._merge(size, carried, ran, after)
+
+    def _take(self, size: int, value: Value, ran: np.ndarray) -> Value:
+        """The samples that run, of a tensor of `size` elements a sample."""
+        bits, source = self.arithmetic.stream_bits, self.arithmetic.samples(value)
+        operation = Vector(TAKE, TAKE, len(ran), size, 0, bits, bits, source)
+        self.arithmetic.counter.record(operation)
+        return self.arithmetic.take(value, ran)
+
+    def _merge(self, size: int, base: Value, ran: np.ndarray, part: Value) -> Value:
+        """`base` with what ran put back."""
+        bits, samples = self.arithmetic.stream_bits, self.arithmetic.samples(base)
+        operation = Vector(MERGE, MERGE, samples, size, 0, bits, bits, len(ran))
+        self.arithmetic.counter.record(operation)
+        return self.arithmetic.merge(base, ran, part)
 
     # ---- backward -------------------------------------------------------------------------------
 
@@ -149,7 +165,8 @@ class Network:
         arithmetic, block, ran = self.arithmetic, passage.block, passage.ran
         if ran is not None and len(ran) == 0:
             return arithmetic.shortcut_backward(block, stream)
-        g = stream if ran is None else arithmetic.take(stream, ran)
+        size = block.units[-1].geometry.output_size
+        g = stream if ran is None else self._take(size, stream, ran)
         if self.policy is not None and passage.index is not None and self.policy.wants_products:
             products = arithmetic.gate_products(block, g, passage.after, passage.before)
             self.policy.observe(passage.index, products)
@@ -158,7 +175,8 @@ class Network:
         back = self._units_backward(block.units, g, residual, block.name == "stem", gradients)
         if ran is None:
             return back
-        return arithmetic.merge(arithmetic.shortcut_backward(block, stream), ran, back)
+        carried = arithmetic.shortcut_backward(block, stream)
+        return self._merge(block.units[0].geometry.input_size, carried, ran, back)
 
     def _units_backward(
         self,

@@ -37,6 +37,11 @@ class Parts:
         return self.policy if isinstance(self.policy, SluGates) else None
 
     @property
+    def float32(self) -> bool:
+        """Whether the arithmetic is float32, which no kernel of the accelerator computes."""
+        return self.fixed is None
+
+    @property
     def fixed(self) -> FixedArithmetic | None:
         """The integer arithmetic, if it is that."""
         arithmetic = self.network.arithmetic

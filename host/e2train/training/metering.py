@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from powermeter import MeterSession, WindowResult, open_session
 from powermeter.errors import described
 
-from ..cost.energy import EnergyModel, Segment
+from ..cost.board import BoardModel, Segment, board_model
+from ..cost.energy import EnergyModel
 from ..device.counter import Counter
 
 NO_METER = "none"
@@ -20,12 +21,13 @@ _Answer = TypeVar("_Answer")
 
 
 class RunEnergy:
-    """Watches a counter; every mini-batch's work becomes power segments for the meter.
+    """Watches a counter; every mini-batch's operations become power segments for the meter.
 
-    A simulated meter is driven by the segments (its joules are `simulated`); a real one measures
-    whatever the board draws and ignores them; `none` leaves the run without metered energy.
-    Whatever fails in metering once it has begun, the run goes on without joules: `on_loss` is told
-    why, once, and a run that is taken up from its checkpoint stays without.
+    The segments are those of the board's one model (`cost.board`). A simulated meter is driven by
+    them (its joules are `simulated`); a real one measures whatever the board draws and ignores
+    them; `none` leaves the run without metered energy. Whatever fails in metering once it has
+    begun, the run goes on without joules: `on_loss` is told why, once, and a run that is taken up
+    from its checkpoint stays without.
     """
 
     def __init__(
@@ -36,8 +38,15 @@ class RunEnergy:
         seed: int,
         resume: dict[str, Any] | None,
         on_loss: Callable[[str], None],
+        *,
+        float32: bool,
+        board: dict[str, float] | None = None,
     ) -> None:
+        """`float32`: the arithmetic; `board`: the modelled seconds and joules of a checkpoint."""
         self.model = EnergyModel.load()
+        self.board_model = board_model(float32)
+        self.board = {"seconds": 0.0, "joules": 0.0} if board is None else dict(board)
+        self._board = BoardModel(self.model, float32)
         self._counter = counter
         self._done = counter.copy()
         self._pending: list[Segment] = []
@@ -52,10 +61,14 @@ class RunEnergy:
             self._session = open_session(meter, folder, seed=seed, idle_w=idle, resume=resume)
 
     def mini_batch(self) -> None:
-        """Turn what was counted since the last call into power segments."""
-        work = self._counter.minus(self._done)
+        """Turn what was recorded since the last call into power segments."""
+        counted = self._counter.minus(self._done)
         self._done = self._counter.copy()
-        self._pending += self.model.segments(work)
+        segments = self._board.segments(self._counter.take_operations(), counted)
+        for seconds, watts in segments:
+            self.board["seconds"] += seconds
+            self.board["joules"] += seconds * watts
+        self._pending += segments
 
     def settle(self) -> None:
         """Let the meter see all segments so far."""

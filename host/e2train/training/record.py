@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cost import counts as plan
-from ..data.dataset import Dataset
+from ..cost.counts import FLOAT32, iteration
 from ..errors import UserError
 from ..files import write_text
-from ..network.spec import NetworkSpec
 from ..runs.checkpoint import Checkpoint
 from ..runs.events import SCHEMA
 from .evaluate import Accuracy
@@ -25,8 +23,9 @@ if TYPE_CHECKING:
 RESULT = "result.json"
 
 
-def start(experiment: Experiment, dataset: Dataset, spec: NetworkSpec) -> dict[str, Any]:
+def start(trainer: Trainer) -> dict[str, Any]:
     """Facts of the start event."""
+    experiment, dataset, spec = trainer.experiment, trainer.dataset, trainer.parts.spec
     return {
         "schema": SCHEMA,
         "name": experiment.name,
@@ -35,6 +34,7 @@ def start(experiment: Experiment, dataset: Dataset, spec: NetworkSpec) -> dict[s
         "dataset": dataset.name,
         "dataset_label": dataset.label,
         "arithmetic": experiment.method.arithmetic,
+        "board_model": trainer.energy.board_model,
         "iterations": experiment.offered,
         "batch": experiment.train.batch,
         "seed": experiment.train.seed,
@@ -47,7 +47,7 @@ def result(trainer: Trainer, accuracy: Accuracy) -> dict[str, Any]:
     """The finished cell: accuracy, exact counts and energy with its provenance."""
     e, parts, tallies = trainer.experiment, trainer.parts, trainer.tallies
     energy = trainer.energy.joules() or {}
-    standard = plan.iteration(parts.spec, plan.FLOAT32, e.train.batch)
+    standard = iteration(parts.spec, FLOAT32, e.train.batch)
     counter = parts.counter
     return {
         "schema": SCHEMA,
@@ -76,6 +76,8 @@ def result(trainer: Trainer, accuracy: Accuracy) -> dict[str, Any]:
         "smb_macs_per_iteration": standard.macs,
         "smb_bit_operations_per_iteration": standard.bit_operations,
         "modelled_joules": trainer.energy.modelled()["joules"],
+        "board_model": trainer.energy.board_model,
+        "board": {**trainer.energy.board, "provenance": "modelled"},
         "block_skip": tallies.block_skip,
         "predictor_share_by_layer": tallies.share_by_layer,
         "macs_by_pass": counter.by_pass(),

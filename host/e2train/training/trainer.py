@@ -20,6 +20,7 @@ import numpy as np
 from ..data.batches import augment, batch_indices
 from ..data.dataset import Dataset
 from ..device.base import Device
+from ..device.operations import WEIGHTS, Processor
 from ..errors import UserError
 from ..methods.sgd import Sgd
 from ..methods.signsgd import signs
@@ -83,6 +84,8 @@ class Trainer:
             train.seed,
             saved.get("meter"),
             self._meter_lost,
+            float32=self.parts.float32,
+            board=saved.get("board"),
         )
         self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
@@ -101,7 +104,7 @@ class Trainer:
         """Train to the end (or go on from where the checkpoint stands); returns result.json."""
         e, total = self.experiment, self.experiment.offered
         if self.iteration == 0:
-            self.events.write("start", **record.start(e, self.dataset, self.parts.spec))
+            self.events.write("start", **record.start(self))
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
         while self.iteration < total:
@@ -142,6 +145,8 @@ class Trainer:
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
         self.optimiser.step(network.parameters, gradients, rate)
+        updated = sum(g.size for name, g in gradients.items() if name.endswith(".weight"))
+        self.parts.counter.record(Processor(WEIGHTS, updated))
         self._learn_to_skip(iteration)
         self.run_count += 1
         self.tallies.add_loss(outcome.loss)
@@ -299,6 +304,7 @@ class Trainer:
             "tallies": self.tallies.state(),
             "controller": None if gates is None else vars(gates.controller),
             "meter": self.energy.position(),
+            "board": self.energy.board,
             "events": self.events.sync(),
             "timing": self.timing.sync(),
             "seconds": self.seconds,

@@ -7,12 +7,21 @@ what the layers around the convolutions would take if it did those too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...methods.slu_gates import gate_macs
-from ...network.spec import NetworkSpec
+from ...device.operations import (
+    GATE_MACS,
+    LOGITS,
+    PIXELS,
+    UNITS,
+    VECTOR_KINDS,
+    WEIGHTS,
+    Operation,
+    Processor,
+)
 from ..table import Board
-from .work import VECTOR, Work
+from .launches import Launched
 
 # Assumptions. Element operations are NumPy's over an array, at `processor_macs_per_s` of the cost
 # table (one multiply-accumulate stands for one element operation).
@@ -32,12 +41,17 @@ ELEMENT_OPERATIONS = {
     "mask": 2 + 8,  # and the requantisation of the gradient to the input
     "narrow": 4,
     "shortcut": 2,
+    "take": 2,
+    "merge": 2,
     "pool": 1,
+    "spread": 1,
+    "gate_features": 1,
+    "gate_products": 3,
 }
 
 
 @dataclass(frozen=True)
-class Share:
+class ProcessorShare:
     """One line of the time budget, in seconds; `count` says of what."""
 
     name: str
@@ -46,26 +60,38 @@ class Share:
     unit: str
 
 
+NAMES = {
+    UNITS: "batch-norm coefficients, exponents",
+    WEIGHTS: "optimiser, quantising",
+    LOGITS: "softmax and loss",
+    PIXELS: "pictures",
+    GATE_MACS: "gates, both directions",
+}
+OPERATIONS = {  # element operations of one, at the cost table's rate
+    WEIGHTS: WEIGHT_OPERATIONS,
+    LOGITS: LOGIT_OPERATIONS,
+    PIXELS: PIXEL_OPERATIONS,
+    GATE_MACS: 1,
+}
+
+
 def processor_shares(
-    spec: NetworkSpec, samples: int, launches: int, board: Board, gated: bool
-) -> list[Share]:
-    """What the processor does in an iteration, one after the other and not beside the fabric."""
-    rate = board.processor_macs_per_s
-    units = sum(1 for _ in spec.units())
-    weights = sum(unit.geometry.weights for unit in spec.units()) + spec.classifier.weights
-    pixels = samples * next(spec.units()).geometry.input_size
-    logits = samples * spec.classifier.filters
-    shares = [
-        Share("start launches", launches * LAUNCH_S, launches, "launches"),
-        Share("batch-norm coefficients, exponents", units * UNIT_CALLS * CALL_S, units, "units"),
-        Share("optimiser, quantising", weights * WEIGHT_OPERATIONS / rate, weights, "weights"),
-        Share("softmax and loss", logits * LOGIT_OPERATIONS / rate, logits, "logits"),
-        Share("pictures", pixels * PIXEL_OPERATIONS / rate, pixels, "pixels"),
+    work: Iterable[Operation], launches: int, board: Board
+) -> list[ProcessorShare]:
+    """What the processor does of `work`, one after the other and not beside the fabric."""
+    amounts = dict.fromkeys(NAMES, 0)
+    for operation in work:
+        if isinstance(operation, Processor):
+            amounts[operation.unit] += operation.amount
+    each = {unit: n / board.processor_macs_per_s for unit, n in OPERATIONS.items()}
+    each[UNITS] = UNIT_CALLS * CALL_S
+    return [
+        ProcessorShare("start launches", launches * LAUNCH_S, launches, "launches"),
+        *(
+            ProcessorShare(NAMES[unit], amount * each[unit], amount, unit)
+            for unit, amount in amounts.items()
+        ),
     ]
-    if gated:
-        macs = 3 * samples * sum(gate_macs(block) for block in spec.skippable_blocks)
-        shares.append(Share("gates, both directions", macs / rate, macs, "MACs"))
-    return shares
 
 
 @dataclass(frozen=True)
@@ -78,15 +104,17 @@ class Alternative:
     stream_s: float
 
 
-def on_processor(work: list[Work], clock_hz: float, board: Board) -> list[Alternative]:
+def on_processor(work: list[Launched], clock_hz: float, board: Board) -> list[Alternative]:
     """The layers around the convolutions on one Arm core instead of the vector unit.
 
     numpy_s: element operations at the cost table's rate. stream_s: the bytes alone, at what a core
     can stream; no program on it can be faster.
     """
     found = []
-    for pass_ in VECTOR:
+    for pass_ in VECTOR_KINDS:
         mine = [one for one in work if one.pass_ == pass_]
+        if not mine:
+            continue
         elements = sum(one.elements for one in mine)
         data = sum(one.tally.beats for one in mine) * 8
         found.append(

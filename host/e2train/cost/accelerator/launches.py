@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launches of the accelerator in modelled cycles: what an operation of training takes.
+
+Convolutions follow the tile plans that the driver chooses, the vector unit its loops. Work of the
+processor is in `processor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...device.accelerator.generated import BUFFERS_CHUNK, RESULT_SUMS
+from ...device.accelerator.tiling.array import HARDWARE, Hardware
+from ...device.accelerator.tiling.cycles import (
+    HALF_BEATS,
+    RAW_BEATS,
+    STEP_LATENCY,
+    Options,
+    Tally,
+    groups_of,
+    weight_pass,
+)
+from ...device.accelerator.tiling.plan import plan_convolution, position_tally, tiles_of
+from ...device.accelerator.tiling.psg_cycles import PsgTally, psg_pass, random_unsure
+from ...device.geometry import Geometry
+from ...device.operations import TAKE, VECTOR_KINDS, Convolution, Vector
+
+CONVOLUTIONS = ("forward", "backward_input", "backward_weight")
+PASSES = (*CONVOLUTIONS, *VECTOR_KINDS)
+HEADER = Tally(cycles=RESULT_SUMS, output=RESULT_SUMS)  # of the result block, a beat a word
+BITS_A_BEAT = 4  # bits of each of a word's 16 samples that a beat of 64 bits holds
+ENTRY_BEATS = 3  # of a line of a move's table
+SHARES = 20  # steps of the predicted share at which PSG is modelled; straight lines between
+
+
+@dataclass(frozen=True)
+class Launched:
+    """One operation (of a long reduction a few launches): what it is, its tally and its ideal.
+
+    macs: products asked for; ideal: cycles they would take on the array if every cell had work
+    every cycle, packed where the pass packs; both 0 for the vector unit. elements: what the vector
+    unit writes, or sums up, samples included.
+    """
+
+    pass_: str
+    layer: str
+    tally: Tally
+    launches: int = 1
+    macs: int = 0
+    ideal: float = 0.0
+    elements: int = 0
+    geometry: Geometry | None = None
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the pass's own multiply-accumulate peak."""
+        return self.ideal / self.tally.cycles if self.tally.cycles else 0.0
+
+
+def peak(packed: bool, hardware: Hardware = HARDWARE) -> int:
+    """Multiply-accumulates a cycle."""
+    return hardware.rows * hardware.columns * (2 if packed else 1)
+
+
+def launched(operation: Convolution | Vector, hardware: Hardware = HARDWARE) -> Launched:
+    """The launches of an operation; ValueError naming the limit if a layer fits no tile."""
+    if isinstance(operation, Vector):
+        return _vector(operation, hardware)
+    if operation.predictor is not None:  # as many unsure weights may never be seen again
+        return psg_launched(operation, _interpolated(operation, hardware), hardware)
+    return _convolution(operation, hardware)
+
+
+# ---- convolutions -------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8192)
+def _convolution(operation: Convolution, hardware: Hardware) -> Launched:
+    one, geometry = operation, operation.geometry
+    samples = _whole_groups(one.samples, hardware)
+    if one.pass_ == "backward_weight":
+        tally, launches = _full_gradient(geometry, samples, hardware), 1
+    else:
+        beats = RAW_BEATS if one.exact else HALF_BEATS
+        options = Options(sum(one.fused) // BITS_A_BEAT, beats)
+        tally, launches = _positions(geometry, samples, one.pass_, options, hardware)
+    macs = geometry.macs * one.samples
+    ideal = macs / peak(one.pass_ == "forward", hardware)
+    return Launched(one.pass_, one.layer, tally, launches, macs, ideal, geometry=geometry)
+
+
+def _whole_groups(samples: int, hardware: Hardware) -> int:
+    """Samples that take as long, and are planned alike: idle lanes of a group cost a full one."""
+    if samples > hardware.samples:
+        return samples  # planning refuses it by its own number
+    return groups_of(samples, hardware) * hardware.columns
+
+
+@lru_cache(maxsize=8192)
+def _positions(
+    geometry: Geometry, samples: int, pass_: str, options: Options, hardware: Hardware
+) -> tuple[Tally, int]:
+    """Forward, or backward to the input: (tally, launches)."""
+    plan = plan_convolution(geometry, samples, pass_, hardware)
+    tally = position_tally(geometry, samples, pass_, plan, hardware, options)
+    outer = geometry.filters if pass_ == "forward" else geometry.channels
+    around = HEADER + Tally(cycles=outer)  # channel sums begin at 0
+    tally += around.times(len(plan.inner_ranges))
+    if pass_ == "forward" and options.output_beats == HALF_BEATS:  # channel sums: y and y^2
+        tally += Tally(cycles=2 * geometry.filters, output=2 * geometry.filters)
+    return tally, len(plan.inner_ranges)
+
+
+@lru_cache(maxsize=8192)
+def _full_gradient(geometry: Geometry, samples: int, hardware: Hardware) -> Tally:
+    plan = plan_convolution(geometry, samples, "weight", hardware)
+    return weight_pass(geometry, samples, tiles_of(plan), hardware=hardware) + HEADER
+
+
+def full_gradient_cycles(geometry: Geometry, samples: int, hardware: Hardware) -> int:
+    """Of the full gradient's pass to the weights, without the result block."""
+    return _full_gradient(geometry, samples, hardware).cycles - HEADER.cycles
+
+
+def psg_launched(operation: Convolution, found: Tally, hardware: Hardware = HARDWARE) -> Launched:
+    """PSG's pass to the weights, whose phases take `found`."""
+    one, geometry = operation, operation.geometry
+    macs = geometry.macs * one.samples
+    unsure = macs * one.unsure // geometry.weights
+    ideal = macs / peak(True, hardware) + unsure / peak(False, hardware)
+    all_macs = macs + unsure
+    return Launched(one.pass_, one.layer, found + HEADER, 1, all_macs, ideal, geometry=geometry)
+
+
+def psg_of_mask(
+    geometry: Geometry, samples: int, unsure: np.ndarray, hardware: Hardware = HARDWARE
+) -> PsgTally:
+    """PSG's pass by phase where the weights in `unsure` (bool [K,C/groups,R,S]) are unsure."""
+    plan = plan_convolution(geometry, samples, "psg", hardware)
+    return psg_pass(geometry, samples, tiles_of(plan), unsure, hardware)
+
+
+@lru_cache(maxsize=8192)
+def psg_of_share(
+    geometry: Geometry, samples: int, predicted: float, hardware: Hardware = HARDWARE
+) -> PsgTally:
+    """PSG's pass by phase with that share of the signs predicted, drawn at random."""
+    return psg_of_mask(geometry, samples, random_unsure(geometry, predicted), hardware)
+
+
+@lru_cache(maxsize=8192)
+def _psg_total(geometry: Geometry, samples: int, step: int, hardware: Hardware) -> Tally:
+    return psg_of_share(geometry, samples, step / SHARES, hardware).total
+
+
+def _interpolated(operation: Convolution, hardware: Hardware) -> Tally:
+    """On the line through the two modelled shares nearest to the operation's own.
+
+    Without an unsure weight there is no second phase; the first one makes it load everything, so
+    the last line before is drawn on up to there.
+    """
+    geometry = operation.geometry
+    samples = _whole_groups(operation.samples, hardware)
+    share = 1.0 - operation.unsure / geometry.weights
+    if operation.unsure == 0:
+        return _psg_total(geometry, samples, SHARES, hardware)
+    step = min(int(share * SHARES), SHARES - 2)
+    beyond = share * SHARES - step
+    low = _psg_total(geometry, samples, step, hardware)
+    high = _psg_total(geometry, samples, step + 1, hardware)
+    pairs = zip(vars(low).values(), vars(high).values(), strict=True)
+    return Tally(*(round(a + beyond * (b - a)) for a, b in pairs))
+
+
+# ---- the vector unit ----------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8192)
+def _vector(operation: Vector, hardware: Hardware) -> Launched:
+    tally, launches = _VECTOR[operation.kind](operation, hardware)
+    elements = operation.samples * operation.size
+    return Launched(operation.kind, operation.layer, tally, launches, elements=elements)
+
+
+def _over(words: int, columns: int = HALF_BEATS, **ports: int) -> Tally:
+    """A loop over `words` words of 16 samples, four cycles each; beats a word on each port."""
+    slowest = max(HALF_BEATS, columns, *ports.values())
+    beats = {port: words * each for port, each in ports.items()}
+    return HEADER + Tally(slowest * words + STEP_LATENCY, columns=columns * words, **beats)
+
+
+def _coefficients(channels: int) -> Tally:
+    """Two beats a channel, read before a map."""
+    return Tally(cycles=2 * channels, rows=2 * channels)
+
+
+def _sums(count: int) -> Tally:
+    """64-bit sums written after an operation, a beat each."""
+    return Tally(cycles=count, output=count)
+
+
+def _words(one: Vector, hardware: Hardware) -> int:
+    return groups_of(one.samples, hardware) * one.size
+
+
+def _map(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """A line a channel: normalise (with the residual), mask, narrow."""
+    extra = one.read // BITS_A_BEAT - HALF_BEATS
+    tally = _over(_words(one, hardware), extra=extra, output=one.written // BITS_A_BEAT)
+    return tally + _coefficients(one.channels), 1
+
+
+def _normalise_backward(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """Two launches: the sums of g and g*y, then the line through them."""
+    words = _words(one, hardware)
+    first = _over(words, rows=HALF_BEATS) + _sums(2 * one.channels)
+    second = _over(words, rows=HALF_BEATS, output=HALF_BEATS) + _coefficients(one.channels)
+    return first + second, 2
+
+
+def _shortcut(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """A parameter-free shortcut, forward or back: fewer elements read than written."""
+    read = HALF_BEATS * groups_of(one.samples, hardware) * one.source
+    return _over(_words(one, hardware), 0, output=HALF_BEATS) + Tally(columns=read), 1
+
+
+def _pool(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """Sums over positions: 16 64-bit sums a channel and group of samples.
+
+    Sums leave while the next channel is read.
+    """
+    output = RAW_BEATS * one.channels * groups_of(one.samples, hardware)
+    read = _over(_words(one, hardware))
+    return read + Tally(cycles=max(output - read.cycles, 0), output=output), 1
+
+
+def _spread(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """The pooling's gradient, one value to every position."""
+    return _over(_words(one, hardware), output=HALF_BEATS), 1
+
+
+def _gate_products(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """Sums a sample of three operands' products, written group by group."""
+    groups = groups_of(one.samples, hardware)
+    tally = _over(_words(one, hardware), rows=HALF_BEATS, extra=HALF_BEATS)
+    ends = Tally(cycles=groups * (RAW_BEATS + STEP_LATENCY), output=groups * RAW_BEATS)
+    return tally + ends, 1
+
+
+def _move(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """Samples taken out of a batch, or put back: a line of the table a pair of groups that meet.
+
+    Chunk by chunk, each line's words are read and each group's written, in loops that do not
+    overlap. As many pairs meet as can: no boundary of two groups coincides by chance.
+    """
+    groups, others = (groups_of(n, hardware) for n in (one.samples, one.source))
+    pairs = groups + others - 1
+    first = pairs if one.kind == TAKE else groups  # lines that read the first tensor
+    entries = pairs if one.kind == TAKE else pairs + groups
+    chunks = -(-one.size // BUFFERS_CHUNK)
+    waits = chunks * (2 * entries + groups) + entries
+    table = ENTRY_BEATS * entries * (chunks + 1)
+    return HEADER + Tally(
+        cycles=HALF_BEATS * one.size * (entries + groups) + table + STEP_LATENCY * waits,
+        columns=HALF_BEATS * one.size * first,
+        rows=HALF_BEATS * one.size * (entries - first) + table,
+        output=HALF_BEATS * one.size * groups,
+    ), 1
+
+
+_VECTOR: dict[str, Callable[[Vector, Hardware], tuple[Tally, int]]] = {
+    "normalise": _map,
+    "normalise_backward": _normalise_backward,
+    "mask": _map,
+    "narrow": _map,
+    "shortcut": _shortcut,
+    "take": _move,
+    "merge": _move,
+    "pool": _pool,
+    "spread": _spread,
+    "gate_features": _pool,
+    "gate_products": _gate_products,
+}

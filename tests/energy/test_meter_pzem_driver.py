@@ -89,7 +89,12 @@ def test_the_dc_module_is_asked_for_its_current_range():
 @pytest.mark.parametrize(
     ("model", "answers", "kind", "message"),
     [
-        (PZEM_004T, {}, NoAnswerError, "no answer of a PZEM-004T at address 1"),
+        (
+            PZEM_004T,
+            {},
+            NoAnswerError,
+            "PZEM-004T at address 1 or the general address",
+        ),
         (PZEM_004T, {READ_10: b"\xfe\x80"}, NoPacketError, "6 bytes came and no reply"),
         (PZEM_004T, {READ_10: ERROR_READ}, WrongInstrumentError, r"error 2\); is it a PZEM-017"),
         (PZEM_017, {HOLDING_4: with_crc(b"\x01\x83\x02")}, WrongInstrumentError, "PZEM-004T?"),
@@ -111,10 +116,10 @@ def test_what_can_be_wrong_with_the_port_is_one_line(model, answers, kind, messa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"address": 0}, "address must be 1 to 247"),
-        ({"period_s": 0.1}, "period_s must be 0.2 to 60 s"),
-        ({"range_a": 50}, "range_a must be one of 10, 100, got 50"),
-        ({"averages": 4}, "no setting averages"),
+        ({"address": 0}, "address takes auto or a whole number from 1 to 248; got 0"),
+        ({"period_s": 0.1}, r"period_s takes a number from 0\.2 to 60, in s; got 0\.1"),
+        ({"range_a": 50}, "range_a takes one of 10, 100, in A; got 50"),
+        ({"averages": 4}, "no setting 'averages'; there is: address, period_s, range_a"),
     ],
 )
 def test_settings_that_it_does_not_have_are_refused(settings, message):

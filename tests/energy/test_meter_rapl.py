@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
 from powermeter.events import Gap, Malformed, Sample
 from powermeter.meters import rapl
-from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder
+from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder, Zone
 from scpi_parts import Clock
 
 RANGE = 262_143_328_850  # what intel_rapl reports for 32 bits of 61 uJ
@@ -62,6 +62,10 @@ def meter_on(tree, step=None):
     return Rapl(transport, settings={"poll_s": 0.1}, clock=clock)
 
 
+def decoder_of(*ranges_uj):
+    return RaplDecoder(tuple(Zone("", f"package-{i}", r) for i, r in enumerate(ranges_uj)))
+
+
 def readings(meter, seconds):
     events, until = [], meter._clock() + seconds
     while meter._clock() < until - 1e-9:
@@ -106,7 +110,7 @@ def test_polls_keep_their_schedule(tree):
 
 
 def test_wrap_around_at_the_range(tree):
-    decoder = RaplDecoder((RANGE, 65_712_999_613))
+    decoder = decoder_of(RANGE, 65_712_999_613)
     decoder.feed(f"{RANGE - 400_000} 65712999000\n".encode(), 10.0)
     (sample,) = decoder.feed(b"600000 99387\n", 10.5)
     assert sample.power_w == pytest.approx((1.0 + 0.1) / 0.5)
@@ -118,7 +122,7 @@ def test_wrap_around_at_the_range(tree):
 )
 def test_joules_over_any_number_of_wraps(steps, begin):
     most = 10_000_000_000  # small, so that it wraps often
-    decoder, now, count, joules = RaplDecoder((most,)), 100.0, begin % most, 0.0
+    decoder, now, count, joules = decoder_of(most), 100.0, begin % most, 0.0
     decoder.feed(f"{count}\n".encode(), now)
     measured, event = 0.0, None
     for seconds, watts in steps:
@@ -136,7 +140,7 @@ def test_joules_over_any_number_of_wraps(steps, begin):
 
 
 def test_a_reset_counter_is_no_energy():
-    decoder = RaplDecoder((RANGE,))
+    decoder = decoder_of(RANGE)
     decoder.feed(b"50000000\n", 10.0)
     assert decoder.feed(b"1000\n", 10.1) == [Gap("restart", 10.1, 0)]
     (sample,) = decoder.feed(b"301000\n", 10.2)
@@ -144,7 +148,7 @@ def test_a_reset_counter_is_no_energy():
 
 
 def test_a_poll_so_late_that_a_counter_may_have_run_round():
-    decoder = RaplDecoder((RANGE,))
+    decoder = decoder_of(RANGE)
     decoder.feed(b"0\n", 10.0)
     assert decoder.feed(b"5\n", 10.0 + RANGE * 1e-6 / MOST_W) == [
         Gap("restart", 10.0 + RANGE * 1e-6 / MOST_W, 0)
@@ -152,7 +156,7 @@ def test_a_poll_so_late_that_a_counter_may_have_run_round():
 
 
 def test_a_time_that_went_back_is_a_restart():
-    decoder = RaplDecoder((RANGE,))
+    decoder = decoder_of(RANGE)
     decoder.feed(b"0\n", 10.0)
     assert decoder.feed(b"100\n", 9.0) == [Gap("restart", 9.0, 0)]
 
@@ -162,14 +166,14 @@ def test_a_time_that_went_back_is_a_restart():
 )
 def test_any_bytes_are_decoded_alike_however_they_are_cut(pieces):
     whole = b"".join(pieces) + b"\n3000 100\n"
-    once, bytewise = RaplDecoder((RANGE, RANGE)), RaplDecoder((RANGE, RANGE))
+    once, bytewise = decoder_of(RANGE, RANGE), decoder_of(RANGE, RANGE)
     events = once.feed(whole, 1.0)
     assert [e for i in range(len(whole)) for e in bytewise.feed(whole[i : i + 1], 1.0)] == events
     assert {type(event) for event in events} <= {Malformed, Gap}
 
 
 def test_decoding_goes_on_from_a_saved_state():
-    first, second = RaplDecoder((RANGE,)), RaplDecoder((RANGE,))
+    first, second = decoder_of(RANGE), decoder_of(RANGE)
     first.feed(b"100\n", 1.0)
     first.feed(b"200000\n", 1.1)
     second.restore(first.state())

@@ -121,6 +121,7 @@ class RunningIntegral:
         self._last_host_s: float | None = None
         self._clock_j = 0.0
         self._restarts = self._over_range = 0
+        self._beyond = ""  # what lay beyond the range last
 
     def take(self, event: NamedTuple, host_s: float) -> None:
         """One event of the recording, in order; `host_s` is when it had arrived."""
@@ -131,6 +132,7 @@ class RunningIntegral:
             self._close_stretch()
         elif isinstance(event, OverRange):
             self._over_range += 1
+            self._beyond = event.what
         elif isinstance(event, Malformed):
             self._now.doubt()
         elif isinstance(event, Pause):
@@ -151,6 +153,7 @@ class RunningIntegral:
             "clock_j": self._clock_j,
             "restarts": self._restarts,
             "over_range": self._over_range,
+            "beyond": self._beyond,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -160,6 +163,7 @@ class RunningIntegral:
         self._clock = ClockFit(**state["clock"])
         self._last_host_s, self._clock_j = state["last_host_s"], state["clock_j"]
         self._restarts, self._over_range = state["restarts"], state["over_range"]
+        self._beyond = state.get("beyond", "")
 
     def result(self, limits: Limits | None = None) -> WindowResult:
         """The run so far. Negative energies stay negative."""
@@ -169,7 +173,13 @@ class RunningIntegral:
             sums.append(self._now, line.rate)
             clock_j += abs(self._now.joules) * line.rate * line.rate_u
         findings = _Findings(
-            sums.span_s, sums.max_gap_s, clock_j, 0.0, self._restarts, self._over_range
+            sums.span_s,
+            sums.max_gap_s,
+            clock_j,
+            0.0,
+            self._restarts,
+            self._over_range,
+            self._beyond,
         )
         return _evaluate(sums, findings, self._instrument, limits or Limits())
 
@@ -241,6 +251,7 @@ class WindowIntegral:
         self._restarted = False
         self._clock_j = 0.0
         self._restarts = self._over_range = 0
+        self._beyond = ""  # what lay beyond the range last
 
     def take(self, event: NamedTuple, host_s: float) -> None:
         """See `RunningIntegral.take`."""
@@ -249,7 +260,9 @@ class WindowIntegral:
         elif isinstance(event, OverRange):
             line = self._lines[self._stretch]
             time_s = host_s if line is None else line.host(event.device_time_s)
-            self._over_range += self._touches(time_s - self._period_s, time_s)
+            if self._touches(time_s - self._period_s, time_s):
+                self._over_range += 1
+                self._beyond = event.what
         elif isinstance(event, Malformed):
             for sums, _ in self._runs:
                 sums.doubt()
@@ -277,6 +290,7 @@ class WindowIntegral:
             offset_j,
             self._restarts,
             self._over_range,
+            self._beyond,
         )
         return _evaluate(sums, findings, self._instrument, limits or Limits())
 
@@ -313,6 +327,7 @@ class _Findings(NamedTuple):
     offset_j: float
     restarts: int
     over_range: int
+    beyond: str
 
 
 def _breaks(event: NamedTuple) -> bool:
@@ -365,12 +380,15 @@ def _between(sums: Sums, instrument: Instrument) -> float:
 
 def _objection(sums: Sums, findings: _Findings, coverage: float, limits: Limits) -> str:
     """Why a window cannot be believed, or nothing."""
+    if findings.over_range:
+        return (
+            f"{findings.over_range} readings at or beyond the end of the meter's range "
+            f"({findings.beyond})"
+        )
     if sums.samples == 0:
         return "no reading covers any of the window"
     if findings.restarts:
         return "the meter's clock went back: it restarted"
-    if findings.over_range:
-        return f"{findings.over_range} readings at the end of the meter's range"
     if coverage < limits.min_coverage:
         return f"readings cover {coverage:.4%} of the window; {limits.min_coverage:.4%} needed"
     if findings.max_gap_s > limits.max_gap_s:

@@ -27,6 +27,7 @@ ANSWERS = {
     b"MEAS:CURR?\r\n": [b"0.2166\r\n"],
     b"MEAS:POW?\r\n": [b"2.599\r\n"],
 }
+ONE_ERROR = [NO_ERROR, NO_ERROR, b"-113,x\r\n", NO_ERROR]  # in answer to the fourth question
 THREE = ("voltage", "current", "power")
 ENDING = '0,"No error"'
 POLL = b'12.0010\r\n0.2166\r\n2.599\r\n0,"No error"\r\n'
@@ -101,7 +102,7 @@ def test_an_unanswered_query_ends_its_poll_and_the_next_one_is_on_time():
 def test_an_instrument_without_power_gets_the_product():
     refused = {
         b"MEAS:POW?\r\n": [b""],
-        b"SYST:ERR?\r\n": [NO_ERROR, NO_ERROR, b"-113,x\r\n", NO_ERROR],
+        b"SYST:ERR?\r\n": ONE_ERROR,
     }
     meter, transport = meter_on(ANSWERS | refused)
     meter.open()
@@ -168,7 +169,7 @@ def test_configured_queries_and_limits():
             ANSWERS
             | {
                 b"MEAS:POW?\r\n": [b""],
-                b"SYST:ERR?\r\n": [NO_ERROR, NO_ERROR, b"-113,x\r\n", NO_ERROR],
+                b"SYST:ERR?\r\n": ONE_ERROR,
             },
             {"power": "MEAS:POW?"},
             RefusedError,

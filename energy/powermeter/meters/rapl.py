@@ -283,9 +283,10 @@ def open_port(port: str, *, settings: dict[str, Any] | None = None) -> Meter:
 
     Joules of another tree (copied, or made for a test) are `simulated`.
     """
+    values = read_settings(NAME, SETTINGS, settings)  # before the tree is looked for
     root = ROOT if port in ("", "-") else Path(port)
     provenance = "on-chip" if root.resolve() == ROOT.resolve() else "simulated"
-    return Rapl(PowercapTransport(root), provenance=provenance, settings=settings)
+    return Rapl(PowercapTransport(root), provenance=provenance, settings=values)
 
 
 def probe(transport: Transport) -> str | None:

@@ -148,7 +148,8 @@ def _refusal(owner: str, setting: Setting, given: Any) -> str:
         if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", given.strip()):
             hint = " (write a decimal point, not a comma)"
         elif re.fullmatch(r"[+-]?[0-9.]+\s*[A-Za-z%\u00b5\u03a9\u2126]+", given.strip()):
-            hint = " (write the number without its unit)"
+            alone = f", in {setting.unit}" if setting.unit else ", not as a percentage"
+            hint = f" (write the number alone{alone})"
     return f"{owner}: {setting.name} takes {setting.takes}; got {shown}{hint}"
 
 

@@ -61,6 +61,7 @@ class Campaign:
     idle_s: float
     settle_s: float
     interrupted: str
+    meter: str
     cells: tuple[Cell, ...]
     text: str
 
@@ -89,6 +90,7 @@ def load_campaign(path: Path) -> Campaign:
         idle_s=keys.seconds("idle_seconds", 60.0),
         settle_s=keys.seconds("settle_seconds", 10.0),
         interrupted=keys.one_of("interrupted", (CONTINUE, RESTART)),
+        meter=keys.text("meter", "simulated"),
         cells=tuple(ordered(cells, order, order_seed)),
         text=text,
     )

@@ -7,11 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from powermeter import MeterSession, WindowResult, open_session
+from powermeter.meters.spec import parse_spec
+from powermeter.record.session import SIMULATED
 
 from ..cost.energy import EnergyModel, Segment
 from ..device.counter import Counter
 
 NO_METER = "none"
+
+
+def check_meter(meter: str) -> bool:
+    """Whether `meter` is a real one, `DRIVER:PORT[,NAME=VALUE...]`; nothing is opened.
+
+    Raises MeterError for what is no meter, and for a setting that its driver does not take.
+    """
+    if meter in (SIMULATED, NO_METER):
+        return False
+    parse_spec(meter)
+    return True
 
 
 class RunEnergy:

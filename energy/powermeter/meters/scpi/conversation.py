@@ -64,9 +64,10 @@ class Conversation:
 
     def settle(self) -> None:
         """Wait for what comes although nothing was asked: some answer every command."""
-        until = self._clock() + _SETTLE_S
+        heard, until = b"", self._clock() + _SETTLE_S
         while self._clock() < until:
-            self._leave(self._transport.read(_READ_S))
+            heard += self._transport.read(_READ_S)
+        self._leave(heard)
 
     def drain(self) -> None:
         """Throw away what has arrived, without counting it: it is from before our time."""
@@ -78,8 +79,10 @@ class Conversation:
 
         `NoAnswerError`, or `NoPacketError` for bytes that are no line of text.
         """
+        late = b""
         while raw := self._transport.read(0.0):
-            self._leave(raw)
+            late += raw
+        self._leave(late)
         self.tell(command)
         heard = self._listen(self._clock() + self._answer_s)
         if self.ending is None and heard.strip() and heard.isascii():

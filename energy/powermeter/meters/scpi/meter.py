@@ -158,8 +158,11 @@ class Scpi(ScpiMeter):
                 f"{self._transport.name}: need an SCPI instrument; answered {text(line)!r} to *IDN?"
             )
         self._name = text(line, 200)
-        if self._talk.ending == NONE and self._wanted_poll_s is None:
-            self._period_s = _POLL_WITH_PAUSES_S
+        if self._talk.ending == NONE:
+            self._period_s = self._wanted_poll_s or _POLL_WITH_PAUSES_S
+            self.notes.append(
+                "answers end with nothing but a pause: one that the line cuts short looks whole"
+            )
         self._empty = self._find_closing()
         self._go_remote()
         answers = {name: self._try(name) for name, query in self._asked_for.items() if query}

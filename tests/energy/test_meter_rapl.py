@@ -2,15 +2,26 @@
 """RAPL on a powercap tree made for the test: zones, wrap-around, energies, one-line failures."""
 
 import os
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
-from powermeter.events import Gap, Malformed, Sample
+from powermeter.cli.commands import app
+from powermeter.errors import (
+    BeyondRangeError,
+    MeterError,
+    NoPortError,
+    PortClosedError,
+    PortPermissionError,
+)
+from powermeter.events import Gap, Malformed, OverRange, Sample
 from powermeter.meters import rapl
 from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder, Zone
+from powermeter.record.recorder import Recorder
+from powermeter.record.recording import META, integrate_folder, meta_of, write_json
 from scpi_parts import Clock
 
 RANGE = 262_143_328_850  # what intel_rapl reports for 32 bits of 61 uJ
@@ -153,6 +164,50 @@ def test_a_poll_so_late_that_a_counter_may_have_run_round():
     assert decoder.feed(b"5\n", 10.0 + RANGE * 1e-6 / MOST_W) == [
         Gap("restart", 10.0 + RANGE * 1e-6 / MOST_W, 0)
     ]
+
+
+def test_a_counter_beyond_its_stated_range_is_said_and_gives_no_energy(tree):
+    decoder = decoder_of(RANGE, 1000)
+    assert decoder.feed(b"0 0\n", 10.0) == []
+    (event,) = decoder.feed(b"100 1001\n", 10.1)
+    assert event == OverRange(
+        0, 10.1, "energy counter of package-1 (1001 uJ, above its max_energy_range_uj 1000)"
+    )
+    tree.set("intel-rapl:0", RANGE + 1)
+    meter = meter_on(tree)
+    meter.open()
+    with pytest.raises(BeyondRangeError, match=r"energy counter of package-0 \(262143328851 uJ"):
+        next(meter.samples())
+
+
+def test_a_counter_beyond_its_range_invalidates_the_window_with_that_reason(tree, tmp_path):
+    tree.set("intel-rapl:2", RANGE)
+    meter = meter_on(tree)
+    meter.open()
+    meta = meta_of(meter)
+    write_json(tmp_path / META, meta)
+    recorder = Recorder(meter, meta, tmp_path, clock=meter._clock)
+    for step in range(180):
+        tree.set("intel-rapl:0", 1000 + 50_000 * step)
+        tree.set("intel-rapl:2", RANGE + (150 <= step < 152))
+        recorder.step()
+    recorder.stop()
+    for result in (recorder.result(), integrate_folder(tmp_path)):
+        assert not result.valid
+        assert "energy counter of package-1 (262143328851 uJ, above its max" in result.reason
+    assert "OverRange" in (tmp_path / "events.jsonl").read_text()
+
+
+def test_reading_a_counter_beyond_its_range_is_noted(tree):
+    tree.set("intel-rapl:0", RANGE + 1)
+    arguments = ["read", "--driver", "rapl", "--port", str(tree.root), "--samples", "2"]
+    stop = threading.Timer(0.8, lambda: tree.set("intel-rapl:0", 5))
+    stop.start()
+    result = CliRunner().invoke(app, [*arguments, "--set", "poll_s=0.1"])
+    stop.join()
+    assert result.exit_code == 0
+    assert result.stderr.count("note: ") == 1
+    assert "energy counter of package-0 (262143328851 uJ" in result.stderr
 
 
 def test_a_time_that_went_back_is_a_restart():

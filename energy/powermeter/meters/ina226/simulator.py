@@ -3,7 +3,7 @@
 
 Modelled: conversions back to back on an oscillator up to 10 % off, each reading the mean of power
 over its whole interval; gain, offset and shunt errors and both clocks' errors drawn once from the
-seed, uniformly within the data sheet's limits (`ina226_chip`); rounding and saturation of the
+seed, uniformly within the data sheet's limits (`chip`); rounding and saturation of the
 registers; sequence numbers; clock anchors. Not modelled: noise, temperature, the alternation of
 shunt and bus conversions within an interval, a supply that sags, jitter of time stamps.
 """
@@ -63,7 +63,7 @@ class Errors:
 
     @staticmethod
     def draw(seed: int, shunt_ohm: float) -> Errors:
-        """Uniform within the limits of `ina226_chip`; the same for the same seed everywhere."""
+        """Uniform within the limits of `chip`; the same for the same seed everywhere."""
         uniform = random.Random(seed).uniform
         return Errors(
             shunt_ohm=shunt_ohm * (1 + uniform(-1, 1) * chip.SHUNT_TOLERANCE),

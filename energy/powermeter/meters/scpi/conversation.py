@@ -31,7 +31,7 @@ from powermeter.meters.scpi.protocol import (
 
 _READ_S = 0.05
 _QUIET_S = 0.3
-_SETTLE_S = 0.15  # within which an instrument answers a command that has no answer
+_SETTLE_S = 0.2  # within which an instrument answers a command that has no answer
 _NUMBERS_ONLY = re.compile(rb"[0-9.,;+\-EeNnAaIiFf\s]*")  # a reading that an earlier program asked
 _LETTERS = 3  # that a name has at least
 _NO_NAME = (b"!", b"#", b"?")  # how other protocols' answers and errors begin

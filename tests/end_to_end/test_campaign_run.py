@@ -227,7 +227,10 @@ def test_fine_tuning_starts_from_its_pre_training(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--meter", "ina226"], "--meter ina226: expected simulated, none or DRIVER:PORT"),
+        (
+            ["--meter", "ina226"],
+            "--meter: a meter is simulated, none or DRIVER:PORT",
+        ),
         (["--meter", "ina226-serial:/dev/x", "--workers", "2"], "measures one cell at a time"),
         (["--scheduler", "tcp://127.0.0.1:9"], "--scheduler tcp://127.0.0.1:9: no answer"),
         (["--meter", "ina226-serial:/dev/none"], "/dev/none"),

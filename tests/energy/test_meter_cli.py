@@ -186,11 +186,11 @@ def test_the_wrong_range_is_said(driver, power, settings, words):
         (("simulate", "--driver", "rapl"), "there is no simulator"),
         (("simulate", "--fault", "fire@3"), "the kinds are silence"),
         (("simulate", "--driver", "wattsup", "--fault", "clock-jump@3"), "clock-jump"),
-        (("simulate", "--set", "colour=red"), "no such setting"),
+        (("simulate", "--set", "colour=red"), "has no setting 'colour'; there is: bus_v"),
         (("simulate", "--set", "colour"), "NAME=VALUE"),
         (("simulate", "--trace", "/no/trace.csv"), "not readable"),
         (("integrate", "/nowhere"), "no recording there"),
-        (("simulate", "--set", "averages=3"), "averages must be one of"),
+        (("simulate", "--set", "averages=3"), "averages takes one of 1, 4, 16"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(arguments, words):

@@ -182,7 +182,10 @@ def with_event(event, window=None):
     ("event", "reason"),
     [
         (Gap("restart", 100.0, 0), "restarted"),
-        (OverRange(0, 100.0, "shunt"), "1 readings at the end of the meter's range"),
+        (
+            OverRange(0, 100.0, "shunt"),
+            "beyond the end of the meter's range (shunt)",
+        ),
         (Gap("time", 100.0, 1), "cover"),
         (Gap("unplugged", 100.0, 0), "cover"),
     ],

@@ -56,6 +56,62 @@ def test_opening_reads_the_ten_registers_once():
     }
 
 
+READ_10_GENERAL = with_crc(bytes.fromhex("F8 04 00 00 00 0A"))
+REPLY_10_GENERAL = with_crc(b"\xf8" + REPLY_10[1:-2])
+
+
+def test_a_module_of_unknown_address_is_asked_at_the_general_one():
+    transport = Scripted({READ_10_GENERAL: REPLY_10_GENERAL})
+    meter = meter_on(transport)
+    meter.open()
+    assert transport.sent == [READ_10, READ_10_GENERAL]
+    assert meter.identity()["address"] == 0xF8
+    assert "no answer at address 1; a PZEM-004T answered at the general address 0xF8" in str(
+        meter.notes
+    )
+    transport.written.clear()
+    transport.waiting = REPLY_10_GENERAL
+    assert [type(event) for event in meter.decode(meter.receive(0.0), 1.0)] == [Sample]
+    assert transport.sent[0][0] == 0xF8
+    assert meter_on(Scripted({READ_10_GENERAL: b""}), address="0xF8").identity()["address"] == 0xF8
+
+
+@pytest.mark.parametrize("model", [PZEM_004T, PZEM_017], ids=lambda model: model.name)
+@pytest.mark.parametrize("address", [1, 2, 247])
+def test_a_simulated_module_at_any_address_is_found(model, address):
+    for settings, used in (({}, 1 if address == 1 else 0xF8), ({"address": address}, address)):
+        meter, line = on_line(model, Trace([(40.0, 60.0)]), settings=settings, address=address)
+        meter.open()
+        assert meter.identity()["address"] == used
+        assert bool(meter.notes) == (used == 0xF8)
+        events = events_of(meter, listen(meter, line, 5))
+        assert {type(event) for event in events} == {Sample}
+    if address != 1:
+        meter, _ = on_line(model, Trace(), settings={"address": 1}, address=address)
+        with pytest.raises(NoAnswerError, match=r"at address 1$"):
+            meter.open()
+
+
+@pytest.mark.parametrize("driver", [DRIVER_004T, DRIVER_017], ids=lambda driver: driver.name)
+def test_a_scan_finds_the_module_s_own_address(driver):
+    line = SimulatedLine(driver.simulator(address=37), Trace())
+    found = list(driver.scan(line))
+    assert len(found) == 247
+    assert [n for n, answer in enumerate(found, 1) if answer] == [37]
+    assert found[36] == f"{driver.name.upper()} at address 37"
+    assert line.elapsed_s < 80
+    assert driver.probe(line) == f"{driver.name.upper()} at the general address 0xF8"
+
+
+def test_an_adapter_that_echoes_and_a_module_that_does_not_answer():
+    with pytest.raises(NoAnswerError, match="only an echo of the requests came"):
+        meter_on(Scripted({READ_10: READ_10, READ_10_GENERAL: READ_10_GENERAL})).open()
+    transport = Scripted({READ_10: READ_10 + REPLY_10})
+    meter = meter_on(transport)
+    meter.open()
+    assert meter.identity()["address"] == 1
+
+
 def test_requests_go_out_on_a_fixed_grid_however_late_the_calls_come():
     transport = Scripted({READ_10: REPLY_10})
     meter = meter_on(transport, period_s=1.0)
@@ -89,7 +145,12 @@ def test_the_dc_module_is_asked_for_its_current_range():
 @pytest.mark.parametrize(
     ("model", "answers", "kind", "message"),
     [
-        (PZEM_004T, {}, NoAnswerError, "no answer of a PZEM-004T at address 1"),
+        (
+            PZEM_004T,
+            {},
+            NoAnswerError,
+            "PZEM-004T at address 1 or the general address",
+        ),
         (PZEM_004T, {READ_10: b"\xfe\x80"}, NoPacketError, "6 bytes came and no reply"),
         (PZEM_004T, {READ_10: ERROR_READ}, WrongInstrumentError, r"error 2\); is it a PZEM-017"),
         (PZEM_017, {HOLDING_4: with_crc(b"\x01\x83\x02")}, WrongInstrumentError, "PZEM-004T?"),
@@ -111,10 +172,10 @@ def test_what_can_be_wrong_with_the_port_is_one_line(model, answers, kind, messa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"address": 0}, "address must be 1 to 247"),
-        ({"period_s": 0.1}, "period_s must be 0.2 to 60 s"),
-        ({"range_a": 50}, "range_a must be one of 10, 100, got 50"),
-        ({"averages": 4}, "no setting averages"),
+        ({"address": 0}, "address takes auto or a whole number from 1 to 248; got 0"),
+        ({"period_s": 0.1}, r"period_s takes a number from 0\.2 to 60, in s; got 0\.1"),
+        ({"range_a": 50}, "range_a takes one of 10, 100, in A; got 50"),
+        ({"averages": 4}, "no setting 'averages'; there is: address, period_s, range_a"),
     ],
 )
 def test_settings_that_it_does_not_have_are_refused(settings, message):

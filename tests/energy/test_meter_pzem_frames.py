@@ -13,6 +13,7 @@ from powermeter.meters.pzem.models import PZEM_004T, PZEM_017
 from powermeter.meters.pzem.protocol import (
     READ_INPUT,
     ModbusError,
+    OtherTraffic,
     PzemDecoder,
     Reply,
     ReplySplitter,
@@ -35,6 +36,7 @@ def reply_of(registers, address=1, function=4):
     return with_crc(data)
 
 
+OTHER = read_input(2, 10) + reply_of(REGISTERS, address=2)
 TURNS = [REPLY, reply_of(REGISTERS[:9]), reply_of(REGISTERS[:8])]
 
 
@@ -103,9 +105,11 @@ def test_the_reply_after_a_torn_one_is_read(length):
 
 def test_what_lies_between_replies_is_said_once():
     events = decode(b"\x00\xff" * 30 + REPLY + REQUEST + ERROR)
-    assert [type(event) for event in events] == [Malformed, Sample, Malformed, ModbusError]
+    assert [type(event) for event in events] == [Malformed, Sample, OtherTraffic, ModbusError]
     assert events[0].reason == "60 bytes that are no reply"
     assert events[2].line == REQUEST.hex(" ")
+    broken = decode(REPLY + REQUEST[:-1] + b"\x00" + ERROR)
+    assert broken[1] == Malformed(REQUEST[:-1].hex(" ") + " 00", "8 bytes that are no reply")
 
 
 def test_a_wrong_crc_is_said_with_its_bytes():
@@ -117,9 +121,20 @@ def test_a_wrong_crc_is_said_with_its_bytes():
 
 def test_another_modules_replies_are_none():
     assert decode(reply_of(REGISTERS, address=2), ERROR) == [
-        Malformed(reply_of(REGISTERS, address=2).hex(" "), "25 bytes that are no reply"),
+        OtherTraffic(reply_of(REGISTERS, address=2).hex(" ")),
         ModbusError(4, 2),
     ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_an_echo_and_another_module_on_the_line_are_told_once_and_harm_nothing(size):
+    whole = b"".join(REQUEST + reply + OTHER for reply in TURNS)
+    splitter = ReplySplitter(1)
+    items = [i for at in range(0, len(whole), size) for i in splitter.feed(whole[at : at + size])]
+    kinds = [type(item) for item in items]
+    assert kinds == [OtherTraffic, Reply] * len(TURNS)
+    events = decode(*((REQUEST + reply + OTHER, 0.5 * n) for n, reply in enumerate(TURNS)))
+    assert [type(event) for event in events] == [OtherTraffic] + [Sample] * len(TURNS)
 
 
 def test_a_reply_with_other_registers_is_no_reading():

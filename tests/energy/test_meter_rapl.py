@@ -3,17 +3,28 @@
 
 import os
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
-from powermeter.events import Gap, Malformed, Sample
+from powermeter.cli.commands import app
+from powermeter.errors import (
+    BeyondRangeError,
+    MeterError,
+    NoPortError,
+    PortClosedError,
+    PortPermissionError,
+)
+from powermeter.events import Gap, Malformed, OverRange, Sample
 from powermeter.meters import rapl
-from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder
+from powermeter.meters.rapl import DRIVER, MOST_W, PowercapTransport, Rapl, RaplDecoder, Zone
+from powermeter.record.recorder import Recorder
+from powermeter.record.recording import META, integrate_folder, meta_of, write_json
 from scpi_parts import Clock
 
 NOBODY = 65534
@@ -71,6 +82,10 @@ def meter_on(tree, step=None):
     return Rapl(transport, settings={"poll_s": 0.1}, clock=clock)
 
 
+def decoder_of(*ranges_uj):
+    return RaplDecoder(tuple(Zone("", f"package-{i}", r) for i, r in enumerate(ranges_uj)))
+
+
 def readings(meter, seconds):
     events, until = [], meter._clock() + seconds
     while meter._clock() < until - 1e-9:
@@ -115,7 +130,7 @@ def test_polls_keep_their_schedule(tree):
 
 
 def test_wrap_around_at_the_range(tree):
-    decoder = RaplDecoder((RANGE, 65_712_999_613))
+    decoder = decoder_of(RANGE, 65_712_999_613)
     decoder.feed(f"{RANGE - 400_000} 65712999000\n".encode(), 10.0)
     (sample,) = decoder.feed(b"600000 99387\n", 10.5)
     assert sample.power_w == pytest.approx((1.0 + 0.1) / 0.5)
@@ -127,7 +142,7 @@ def test_wrap_around_at_the_range(tree):
 )
 def test_joules_over_any_number_of_wraps(steps, begin):
     most = 10_000_000_000  # small, so that it wraps often
-    decoder, now, count, joules = RaplDecoder((most,)), 100.0, begin % most, 0.0
+    decoder, now, count, joules = decoder_of(most), 100.0, begin % most, 0.0
     decoder.feed(f"{count}\n".encode(), now)
     measured, event = 0.0, None
     for seconds, watts in steps:
@@ -145,7 +160,7 @@ def test_joules_over_any_number_of_wraps(steps, begin):
 
 
 def test_a_reset_counter_is_no_energy():
-    decoder = RaplDecoder((RANGE,))
+    decoder = decoder_of(RANGE)
     decoder.feed(b"50000000\n", 10.0)
     assert decoder.feed(b"1000\n", 10.1) == [Gap("restart", 10.1, 0)]
     (sample,) = decoder.feed(b"301000\n", 10.2)
@@ -153,15 +168,59 @@ def test_a_reset_counter_is_no_energy():
 
 
 def test_a_poll_so_late_that_a_counter_may_have_run_round():
-    decoder = RaplDecoder((RANGE,))
+    decoder = decoder_of(RANGE)
     decoder.feed(b"0\n", 10.0)
     assert decoder.feed(b"5\n", 10.0 + RANGE * 1e-6 / MOST_W) == [
         Gap("restart", 10.0 + RANGE * 1e-6 / MOST_W, 0)
     ]
 
 
+def test_a_counter_beyond_its_stated_range_is_said_and_gives_no_energy(tree):
+    decoder = decoder_of(RANGE, 1000)
+    assert decoder.feed(b"0 0\n", 10.0) == []
+    (event,) = decoder.feed(b"100 1001\n", 10.1)
+    assert event == OverRange(
+        0, 10.1, "energy counter of package-1 (1001 uJ, above its max_energy_range_uj 1000)"
+    )
+    tree.set("intel-rapl:0", RANGE + 1)
+    meter = meter_on(tree)
+    meter.open()
+    with pytest.raises(BeyondRangeError, match=r"energy counter of package-0 \(262143328851 uJ"):
+        next(meter.samples())
+
+
+def test_a_counter_beyond_its_range_invalidates_the_window_with_that_reason(tree, tmp_path):
+    tree.set("intel-rapl:2", RANGE)
+    meter = meter_on(tree)
+    meter.open()
+    meta = meta_of(meter)
+    write_json(tmp_path / META, meta)
+    recorder = Recorder(meter, meta, tmp_path, clock=meter._clock)
+    for step in range(180):
+        tree.set("intel-rapl:0", 1000 + 50_000 * step)
+        tree.set("intel-rapl:2", RANGE + (150 <= step < 152))
+        recorder.step()
+    recorder.stop()
+    for result in (recorder.result(), integrate_folder(tmp_path)):
+        assert not result.valid
+        assert "energy counter of package-1 (262143328851 uJ, above its max" in result.reason
+    assert "OverRange" in (tmp_path / "events.jsonl").read_text()
+
+
+def test_reading_a_counter_beyond_its_range_is_noted(tree):
+    tree.set("intel-rapl:0", RANGE + 1)
+    arguments = ["read", "--driver", "rapl", "--port", str(tree.root), "--samples", "2"]
+    stop = threading.Timer(0.8, lambda: tree.set("intel-rapl:0", 5))
+    stop.start()
+    result = CliRunner().invoke(app, [*arguments, "--set", "poll_s=0.1"])
+    stop.join()
+    assert result.exit_code == 0
+    assert result.stderr.count("note: ") == 1
+    assert "energy counter of package-0 (262143328851 uJ" in result.stderr
+
+
 def test_a_time_that_went_back_is_a_restart():
-    decoder = RaplDecoder((RANGE,))
+    decoder = decoder_of(RANGE)
     decoder.feed(b"0\n", 10.0)
     assert decoder.feed(b"100\n", 9.0) == [Gap("restart", 9.0, 0)]
 
@@ -171,14 +230,14 @@ def test_a_time_that_went_back_is_a_restart():
 )
 def test_any_bytes_are_decoded_alike_however_they_are_cut(pieces):
     whole = b"".join(pieces) + b"\n3000 100\n"
-    once, bytewise = RaplDecoder((RANGE, RANGE)), RaplDecoder((RANGE, RANGE))
+    once, bytewise = decoder_of(RANGE, RANGE), decoder_of(RANGE, RANGE)
     events = once.feed(whole, 1.0)
     assert [e for i in range(len(whole)) for e in bytewise.feed(whole[i : i + 1], 1.0)] == events
     assert {type(event) for event in events} <= {Malformed, Gap}
 
 
 def test_decoding_goes_on_from_a_saved_state():
-    first, second = RaplDecoder((RANGE,)), RaplDecoder((RANGE,))
+    first, second = decoder_of(RANGE), decoder_of(RANGE)
     first.feed(b"100\n", 1.0)
     first.feed(b"200000\n", 1.1)
     second.restore(first.state())

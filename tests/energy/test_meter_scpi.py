@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from powermeter.errors import MeterError, NoAnswerError, RefusedError, WrongInstrumentError
 from powermeter.events import Gap, Malformed, OverRange, Sample
+from powermeter.meters.scpi.conversation import is_name
 from powermeter.meters.scpi.meter import DRIVER, Scpi
 from powermeter.meters.scpi.protocol import LineBuffer, ScpiDecoder, parse_number, resolution
-from powermeter.meters.scpi.settings import is_name
 from powermeter.simulation.device import REBOOT, Trace
 from powermeter.simulation.faults import CORRUPT, INTERLEAVE, REPEAT, TRUNCATE, Fault, FaultyDevice
 from scpi_parts import Clock, ScriptedTransport, joules_between
@@ -27,6 +27,7 @@ ANSWERS = {
     b"MEAS:CURR?\r\n": [b"0.2166\r\n"],
     b"MEAS:POW?\r\n": [b"2.599\r\n"],
 }
+ONE_ERROR = [NO_ERROR, NO_ERROR, b"-113,x\r\n", NO_ERROR]  # in answer to the fourth question
 THREE = ("voltage", "current", "power")
 ENDING = '0,"No error"'
 POLL = b'12.0010\r\n0.2166\r\n2.599\r\n0,"No error"\r\n'
@@ -53,7 +54,8 @@ def test_handshake_and_poll_in_exact_bytes():
     meter.open()
     assert transport.written == [
         b"*IDN?\r\n",
-        b"*CLS\r\n",
+        b"SYST:ERR?\r\n",
+        b"SYST:REM\r\n",
         b"SYST:ERR?\r\n",
         b"MEAS:VOLT?\r\n",
         b"MEAS:CURR?\r\n",
@@ -98,7 +100,10 @@ def test_an_unanswered_query_ends_its_poll_and_the_next_one_is_on_time():
 
 
 def test_an_instrument_without_power_gets_the_product():
-    refused = {b"MEAS:POW?\r\n": [b""], b"SYST:ERR?\r\n": [NO_ERROR, b"-113,x\r\n", NO_ERROR]}
+    refused = {
+        b"MEAS:POW?\r\n": [b""],
+        b"SYST:ERR?\r\n": ONE_ERROR,
+    }
     meter, transport = meter_on(ANSWERS | refused)
     meter.open()
     assert meter.identity()["queries"] == {"voltage": "MEAS:VOLT?", "current": "MEAS:CURR?"}
@@ -162,14 +167,17 @@ def test_configured_queries_and_limits():
         ),
         (
             ANSWERS
-            | {b"MEAS:POW?\r\n": [b""], b"SYST:ERR?\r\n": [NO_ERROR, b"-113,x\r\n", NO_ERROR]},
+            | {
+                b"MEAS:POW?\r\n": [b""],
+                b"SYST:ERR?\r\n": ONE_ERROR,
+            },
             {"power": "MEAS:POW?"},
             RefusedError,
-            "'MEAS:POW\\?' .-113,x",
+            "'MEAS:POW\\?' .no answer to .*; SYST:ERR\\? says -113,x",
         ),
-        (ANSWERS, {"poll_s": 0}, MeterError, "poll_s must be above 0"),
-        (ANSWERS, {"power": "MEAS\n"}, MeterError, "one line of ASCII"),
-        (ANSWERS, {"reading": "good"}, MeterError, "reading must be a number"),
+        (ANSWERS, {"poll_s": 0}, MeterError, r"poll_s takes a number from 0\.02"),
+        (ANSWERS, {"power": "MEAS\n"}, MeterError, "power takes one line of ASCII"),
+        (ANSWERS, {"reading": "good"}, MeterError, "reading takes a number above 0"),
     ],
 )
 def test_failures(answers, settings, error, words):

@@ -47,6 +47,17 @@ def test_bytes_pass_as_they_are_both_ways(ends):
         assert os.read(ends[0], 4096) == every
 
 
+def test_bytes_that_are_there_are_never_lost_to_the_end_of_the_waiting(ends):
+    with closing(VisaTransport(os.ttyname(ends[1]), 9600)) as transport:
+        for wait in (0.0, 1e-6, 1e-4, 1e-3):
+            sent = bytes(range(64, 128)) * 16
+            os.write(ends[0], sent)
+            got, until = b"", time.monotonic() + 2
+            while len(got) < len(sent) and time.monotonic() < until:
+                got += transport.read(wait)
+            assert got == sent
+
+
 def test_reading_waits_no_longer_than_told(ends):
     with closing(VisaTransport(os.ttyname(ends[1]), 9600)) as transport:
         for wait in (0.0, 0.02, 0.2):

@@ -74,9 +74,9 @@ def test_the_interval_is_sent_and_is_the_period():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"interval_s": 0}, "interval_s must be whole seconds"),
-        ({"interval_s": 1.5}, "interval_s must be whole seconds"),
-        ({"averages": 4}, "no setting averages"),
+        ({"interval_s": 0}, "interval_s takes a whole number from 1 to 3600, in s; got 0"),
+        ({"interval_s": 1.5}, "interval_s takes a whole number from 1 to 3600, in s; got 1.5"),
+        ({"averages": 4}, "no setting 'averages'; there is: interval_s"),
     ],
 )
 def test_settings_that_it_does_not_have_are_refused(settings, message):

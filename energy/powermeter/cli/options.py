@@ -10,13 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from powermeter.errors import MeterError
+from powermeter.meters.settings import parse_pairs
 
 DriverOption = Annotated[str, typer.Option("--driver", help="See `powermeter list`.")]
 PortOption = Annotated[str, typer.Option("--port", help="Serial port, e.g. /dev/ttyUSB0.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the driver; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the driver; repeatable. `powermeter list DRIVER` names them.",
+    ),
 ]
 
 
@@ -33,20 +38,5 @@ def one_line_errors() -> Iterator[None]:
 
 
 def settings_of(pairs: list[str] | None) -> dict[str, Any]:
-    """`NAME=VALUE` options as a dict; whole and decimal numbers as such; `MeterError`."""
-    settings: dict[str, Any] = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise MeterError(f"--set takes NAME=VALUE, got {pair!r}")
-        settings[name] = _number(value)
-    return settings
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    """`NAME=VALUE` options as a dict of words; `MeterError`. The driver reads the words."""
+    return dict(parse_pairs(pairs or ()))

@@ -48,10 +48,7 @@ def simulate(
             raise SimulatorError(f"{driver}: there is no simulator")
         faults = [Fault.parse(text) for text in fault or ()]
         segments = [] if trace is None else read_trace(trace)
-        try:
-            device = found.simulator(seed, **settings_of(settings))
-        except TypeError as error:
-            raise SimulatorError(f"{driver}: no such setting of the simulator ({error})") from None
+        device = found.simulator(seed, **settings_of(settings))
         for one in faults:
             if one.kind in OF_THE_DEVICE:  # refuses now what it could not do then
                 found.simulator(seed).fault(one.kind)

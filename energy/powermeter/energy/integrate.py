@@ -136,6 +136,7 @@ class RunningIntegral:
         self._clock_j = 0.0
         self._restarts = self._over_range = 0
         self._end: End | None = None
+        self._beyond = ""  # what lay beyond the range last
 
     def take(self, event: NamedTuple, host_s: float) -> None:
         """One event of the recording, in order; `host_s` is when it had arrived."""
@@ -146,6 +147,7 @@ class RunningIntegral:
             self._close_stretch()
         elif isinstance(event, OverRange):
             self._over_range += 1
+            self._beyond = event.what
         elif isinstance(event, Malformed):
             self._now.doubt()
         elif isinstance(event, Pause):
@@ -168,6 +170,7 @@ class RunningIntegral:
             "clock_j": self._clock_j,
             "restarts": self._restarts,
             "over_range": self._over_range,
+            "beyond": self._beyond,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -177,6 +180,7 @@ class RunningIntegral:
         self._clock = ClockFit(**state["clock"])
         self._last_host_s, self._clock_j = state["last_host_s"], state["clock_j"]
         self._restarts, self._over_range = state["restarts"], state["over_range"]
+        self._beyond = state.get("beyond", "")
 
     def result(self, limits: Limits | None = None) -> WindowResult:
         """The run so far. Negative energies stay negative."""
@@ -194,6 +198,7 @@ class RunningIntegral:
             self._over_range,
             "" if self._end is None else self._end.reason,
             self._silence(),
+            self._beyond,
         )
         return _evaluate(sums, findings, self._instrument, limits or Limits())
 
@@ -275,6 +280,7 @@ class WindowIntegral:
         self._clock_j = 0.0
         self._restarts = self._over_range = 0
         self._died = ""
+        self._beyond = ""  # what lay beyond the range last
 
     def take(self, event: NamedTuple, host_s: float) -> None:
         """See `RunningIntegral.take`."""
@@ -283,7 +289,9 @@ class WindowIntegral:
         elif isinstance(event, OverRange):
             line = self._line
             time_s = host_s if line is None else line.host(event.device_time_s)
-            self._over_range += self._touches(time_s - self._period_s, time_s)
+            if self._touches(time_s - self._period_s, time_s):
+                self._over_range += 1
+                self._beyond = event.what
         elif isinstance(event, Malformed):
             for sums, _ in self._runs:
                 sums.doubt()
@@ -318,6 +326,7 @@ class WindowIntegral:
             self._over_range,
             (self._died or died) if self._beyond_s > 0 else "",
             self._short(),
+            self._beyond,
         )
         return _evaluate(sums, findings, self._instrument, limits or Limits())
 
@@ -373,6 +382,7 @@ class _Findings(NamedTuple):
     over_range: int
     died: str  # of what the recorder died before the window's end, or nothing
     short: str  # that readings stop before the window's end, or nothing
+    beyond: str
 
 
 def _breaks(event: NamedTuple) -> bool:
@@ -427,12 +437,15 @@ def _objection(sums: Sums, findings: _Findings, coverage: float, limits: Limits)
     """Why a window cannot be believed, or nothing."""
     if findings.died:
         return findings.died
+    if findings.over_range:
+        return (
+            f"{findings.over_range} readings at or beyond the end of the meter's range "
+            f"({findings.beyond})"
+        )
     if sums.samples == 0:
         return "no reading covers any of the window"
     if findings.restarts:
         return "the meter's clock went back: it restarted"
-    if findings.over_range:
-        return f"{findings.over_range} readings at the end of the meter's range"
     if coverage < limits.min_coverage:
         return f"readings cover {coverage:.4%} of the window; {limits.min_coverage:.4%} needed"
     if findings.max_gap_s > limits.max_gap_s:

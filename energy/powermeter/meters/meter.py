@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from powermeter.energy.accuracy import Accuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import BeyondRangeError, NoPacketError, PortClosedError
-from powermeter.events import OverRange, Sample
+from powermeter.events import Malformed, OverRange, Sample
 
 AVERAGE, INSTANTANEOUS = "average", "instantaneous"
 _POLL_S = 0.05
@@ -64,88 +65,28 @@ class Decoder(Protocol):
         ...
 
 
-class Meter(Protocol):
-    """An instrument on a transport.
+def beyond_range(name: str, what: str) -> str:
+    """What to tell the user of a meter that is in the wrong range."""
+    return f"{name}: the {what} is beyond the meter's range; set a larger one if it has one"
+
+
+class Meter(ABC):
+    """An instrument on a transport. A driver subclasses it.
+
+    A subclass adds `driver`, `reading`, `accuracy`, `period_s`, `resolution_w`, `latency_s`,
+    `open()` and `identity()`, and may override the rest.
 
     A meter waits in `Transport.read` only, and reads time from its `clock` only: so a simulation
     can let time pass as it likes, and a stamp is never taken around a blocking call.
     """
 
+    #: The driver's name.
     driver: str
-    provenance: str
     #: `average` over the interval that a reading ends, or `instantaneous`.
     reading: str
-    #: It is asked out of step with its own updates: a reading may be as old as a period.
-    asynchronous: bool
-
-    @property
-    def counter_wh(self) -> float | None:
-        """Watt-hours of the last digit of the meter's own energy counter; None without one."""
-        ...
-
-    @property
-    def accuracy(self) -> Accuracy:
-        """Limits of the readings as configured."""
-        ...
-
-    @property
-    def period_s(self) -> float:
-        """Nominal seconds between two readings."""
-        ...
-
-    @property
-    def resolution_w(self) -> float:
-        """Watts of the last digit of a reading (at the nominal voltage, where that matters)."""
-        ...
-
-    @property
-    def latency_s(self) -> float:
-        """At most this long after a reading is complete its last byte has arrived."""
-        ...
-
-    def open(self) -> None:
-        """Identify the instrument, configure it and make it send readings; `MeterError`."""
-        ...
-
-    def receive(self, timeout_s: float) -> bytes:
-        """The next bytes, those of `open()` first; b"" after `timeout_s`. Decodes nothing.
-
-        Returns as soon as any bytes have come: the caller stamps them then. A polled meter sends
-        its requests from in here, on a fixed schedule that does not drift.
-        """
-        ...
-
-    def decode(self, raw: bytes, host_time_s: float) -> Sequence[NamedTuple]:
-        """Events of the lines or packets that `raw`, the bytes just received, completes."""
-        ...
-
-    def samples(self) -> Iterator[tuple[float, Sample]]:
-        """(host time, reading) as they come; `MeterError` when none came for seconds."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """JSON-able facts for the recording: model, firmware, settings; all a decoder needs."""
-        ...
-
-    def close(self) -> None:
-        """Release the transport; harmless when repeated."""
-        ...
-
-
-def beyond_range(name: str, what: str) -> str:
-    """What to tell the user of a meter that is in the wrong range."""
-    return f"{name}: the {what} is beyond the meter's range; set a larger one"
-
-
-class MeterBase:
-    """The part of a `Meter` that is the same for all: subclass it and add the rest.
-
-    A subclass adds `driver`, `reading`, `accuracy`, `period_s`, `resolution_w`, `latency_s`,
-    `open()` and `identity()`, and may override `receive`,
-    `counter_wh` and `asynchronous`.
-    """
-
+    #: Watt-hours of the last digit of the meter's own energy counter; None without one.
     counter_wh: float | None = None
+    #: It is asked out of step with its own updates: a reading may be as old as a period.
     asynchronous: bool = False
 
     def __init__(
@@ -157,6 +98,8 @@ class MeterBase:
         clock: Callable[[], float] = host_time_s,
     ) -> None:
         self.provenance = provenance
+        #: What `open()` found that its user should know, each a sentence.
+        self.notes: list[str] = []
         self._transport = transport
         self._decoder = decoder
         self._clock = clock
@@ -164,39 +107,74 @@ class MeterBase:
         self._closed = False
 
     @property
+    @abstractmethod
+    def accuracy(self) -> Accuracy:
+        """Limits of the readings as configured."""
+
+    @property
+    @abstractmethod
     def period_s(self) -> float:
         """Nominal seconds between two readings."""
-        raise NotImplementedError
+
+    @property
+    @abstractmethod
+    def resolution_w(self) -> float:
+        """Watts of the last digit of a reading (at the nominal voltage, where that matters)."""
+
+    @property
+    @abstractmethod
+    def latency_s(self) -> float:
+        """At most this long after a reading is complete its last byte has arrived."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Identify the instrument, configure it and make it send readings; `MeterError`."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """JSON-able facts for the recording: model, firmware, settings; all a decoder needs."""
 
     def receive(self, timeout_s: float) -> bytes:
-        """See `Meter.receive`; `PortClosedError`."""
+        """The next bytes, those of `open()` first; b"" after `timeout_s`. Decodes nothing.
+
+        Returns as soon as any bytes have come: the caller stamps them then. A polled meter sends
+        its requests from in here, on a fixed schedule that does not drift. `PortClosedError`.
+        """
         raw, self._backlog = self._backlog, b""
         return raw or self._read(timeout_s)
 
     def decode(self, raw: bytes, host_time_s: float) -> Sequence[NamedTuple]:
-        """See `Meter.decode`."""
+        """Events of the lines or packets that `raw`, the bytes just received, completes."""
         return self._decoder.feed(raw, host_time_s)
 
-    def samples(self) -> Iterator[tuple[float, Sample]]:
-        """See `Meter.samples`; an error after 5 s, or three periods, without any.
+    def samples(
+        self, other: Callable[[NamedTuple], None] = lambda event: None
+    ) -> Iterator[tuple[float, Sample]]:
+        """(host time, reading) as they come; `other` is called with every event that is none.
 
-        `BeyondRangeError` where the meter said why, else `NoPacketError`.
+        An error after 5 s, or three periods, without any: `BeyondRangeError` where the meter said
+        why, else `NoPacketError` with the last thing that could not be read.
         """
         silence_s = max(5.0, 3 * self.period_s)
-        heard, beyond = self._clock(), ""
+        heard, beyond, unread = self._clock(), "", ""
         while True:
             raw = self.receive(_POLL_S)
             now = self._clock()
             for event in self.decode(raw, now) if raw else ():
                 if isinstance(event, Sample):
-                    heard, beyond = now, ""
+                    heard, beyond, unread = now, "", ""
                     yield now, event
-                elif isinstance(event, OverRange):
+                    continue
+                if isinstance(event, OverRange):
                     beyond = event.what
+                elif isinstance(event, Malformed):
+                    unread = f"; last came {event.line!r}: {event.reason}"
+                other(event)
             if now - heard > silence_s:
+                name = self._transport.name
                 if beyond:
-                    raise BeyondRangeError(beyond_range(self._transport.name, beyond))
-                raise NoPacketError(f"{self._transport.name}: no reading for {silence_s:g} s")
+                    raise BeyondRangeError(beyond_range(name, beyond))
+                raise NoPacketError(f"{name}: no reading for {silence_s:g} s{unread}")
 
     def close(self) -> None:
         """Release the port; harmless when repeated."""

@@ -47,6 +47,23 @@ def probe_port(port: str, names: tuple[str, ...] = NAMES) -> Iterator[Found]:
             yield Found(driver.name, answer)
 
 
+def scan_port(
+    port: str, names: tuple[str, ...] = NAMES
+) -> Iterator[tuple[str, Iterator[str | None]]]:
+    """(driver, what answered at each address of its bus) for drivers of instruments on a bus.
+
+    The second is to be used up before the next driver is taken. `MeterError` if the port cannot be
+    opened, or if none of the drivers has addresses.
+    """
+    scanned = [driver for driver in serial_drivers(names) if driver.scan is not None]
+    if not scanned:
+        raise MeterError(f"{', '.join(names)}: there are no addresses to scan")
+    for driver in scanned:
+        with closing(SerialTransport(port, driver.baud or 0, driver.frame)) as transport:
+            if driver.scan is not None:
+                yield driver.name, driver.scan(transport)
+
+
 def open_meter(name: str, port: str, settings: dict[str, Any] | None = None) -> Meter:
     """A meter, opened and sending; `MeterError`.
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings of RAPL counters as lines: the microjoules of each zone, separated by blanks.
+"""Driver of the energy counters of Intel and AMD processors (RAPL), through Linux's powercap tree.
 
-A counter runs to its zone's `max_energy_range_uj` and begins again at zero. A reading is the energy
-since the one before over the time between the two, so it is an average and nothing is lost where a
-poll comes late. Source: Linux kernel, Documentation/power/powercap/powercap.rst.
-
-Driver of the energy counters of Intel and AMD processors (RAPL), through Linux's powercap tree.
+A reading is a line: the microjoules of each zone, separated by blanks. A counter runs to its zone's
+`max_energy_range_uj` and begins again at zero, so nothing is lost where a poll comes late. Source:
+Linux kernel, Documentation/power/powercap/powercap.rst.
 
 For development machines: it sees processor packages and, where they have a counter of their own,
 memories, and nothing else of the machine. Its joules are `on-chip`.
@@ -34,23 +32,44 @@ from typing import Any, NamedTuple
 from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import MeterError, NoPortError, PortClosedError, PortPermissionError
-from powermeter.events import Gap, Malformed, Sample
+from powermeter.events import Gap, Malformed, OverRange, Sample
 from powermeter.meters.driver import Driver
-from powermeter.meters.meter import AVERAGE, Meter, MeterBase, Transport
+from powermeter.meters.meter import AVERAGE, Meter, Transport
 from powermeter.meters.scpi.protocol import LineBuffer, text
-from powermeter.meters.scpi.settings import check_settings, number
+from powermeter.meters.settings import Setting, read_settings
 
+NAME = "rapl"
+ROOT = Path("/sys/class/powercap")
+SETTINGS = (
+    Setting("poll_s", "seconds between two readings", 0.5, unit="s", least=0.01, most=60),
+    Setting("reading", "assumed accuracy as a fraction of the reading", 0.05, above=0, most=1),
+)
+_CONTROL = "intel-rapl"  # the kernel's name for AMD's counters too
+_UNIT_J = 61e-6
 #: No package and no memory takes more: a counter that says so was reset, or ran round twice.
 MOST_W = 2000.0
 _COUNTS = re.compile(rb"\d{1,20}(?: \d{1,20})*")
 _UJ_PER_WH = 3.6e9
 
 
-class RaplDecoder:
-    """Lines to events; see `Decoder`. `ranges_uj`: each zone's `max_energy_range_uj`."""
+class Zone(NamedTuple):
+    """A counter: its zone's path, e.g. `intel-rapl:0`, its name, and where it begins again."""
 
-    def __init__(self, ranges_uj: tuple[int, ...]) -> None:
-        self._ranges_uj = ranges_uj
+    path: str
+    name: str
+    range_uj: int
+
+
+class RaplDecoder:
+    """Lines to events; see `Decoder`.
+
+    A counter beyond its stated range gives no reading, but an `OverRange`: where such a counter
+    begins again at zero is not known, so no energy is made of it.
+    """
+
+    def __init__(self, zones: tuple[Zone, ...]) -> None:
+        self._zones = zones
+        self._ranges_uj = tuple(zone.range_uj for zone in zones)
         self._lines = LineBuffer()
         self._seq = 0
         self._last: tuple[float, tuple[int, ...]] | None = None
@@ -69,11 +88,12 @@ class RaplDecoder:
                 events.append(Malformed(text(line or b""), "no counters"))
                 continue
             counts = tuple(int(field) for field in line.split())
-            beyond = [c > r for c, r in zip(counts, self._ranges_uj, strict=False)]
-            if len(counts) != len(self._ranges_uj) or any(beyond):
+            if len(counts) != len(self._zones):
                 events.append(Malformed(text(line), "other counters than at the beginning"))
-                continue
-            self._reading(counts, host_time_s, events)
+            elif beyond := self._beyond(counts):
+                events.append(OverRange(self._seq, host_time_s, beyond))
+            else:
+                self._reading(counts, host_time_s, events)
         return events
 
     def state(self) -> dict[str, Any]:
@@ -87,6 +107,15 @@ class RaplDecoder:
         last = state["last"]
         self._last = None if last is None else (float(last[0]), tuple(last[1]))
         self._seq, self._total_uj = int(state["seq"]), int(state["total_uj"])
+
+    def _beyond(self, counts: tuple[int, ...]) -> str:
+        """Which counters say more than their zone's `max_energy_range_uj`; "" for none."""
+        return ", ".join(
+            f"energy counter of {zone.name} ({count} uJ, above its max_energy_range_uj "
+            f"{zone.range_uj})"
+            for zone, count in zip(self._zones, counts, strict=True)
+            if count > zone.range_uj
+        )
 
     def _reading(self, counts: tuple[int, ...], time_s: float, events: list[NamedTuple]) -> None:
         last, self._last = self._last, (time_s, counts)
@@ -110,21 +139,6 @@ class RaplDecoder:
         watts = sum(spent) * 1e-6 / seconds
         energy_wh = self._total_uj / _UJ_PER_WH
         events.append(Sample(self._seq, time_s, None, None, watts, energy_wh))
-
-
-NAME = "rapl"
-ROOT = Path("/sys/class/powercap")
-SETTINGS: dict[str, Any] = {"poll_s": 0.5, "reading": 0.05}
-_CONTROL = "intel-rapl"  # the kernel's name for AMD's counters too
-_UNIT_J = 61e-6
-
-
-class Zone(NamedTuple):
-    """A counter: its zone's path, e.g. `intel-rapl:0`, its name, and where it begins again."""
-
-    path: str
-    name: str
-    range_uj: int
 
 
 class PowercapTransport:
@@ -161,7 +175,7 @@ class PowercapTransport:
         """Nothing is held."""
 
 
-class Rapl(MeterBase):
+class Rapl(Meter):
     """The counters behind an injected `PowercapTransport`; `settings` as in `SETTINGS`."""
 
     driver = NAME
@@ -175,13 +189,10 @@ class Rapl(MeterBase):
         settings: dict[str, Any] | None = None,
         clock: Callable[[], float] = host_time_s,
     ) -> None:
-        chosen = check_settings(settings, SETTINGS, "RAPL")
-        self._poll_s = number(chosen, "poll_s", "RAPL")
-        if self._poll_s <= 0:
-            raise MeterError("RAPL setting poll_s must be above 0")
-        self._reading = number(chosen, "reading", "RAPL")
+        chosen = read_settings(NAME, SETTINGS, settings)
+        self._poll_s, self._reading = chosen["poll_s"], chosen["reading"]
         self._zones = transport.zones
-        decoder = RaplDecoder(tuple(zone.range_uj for zone in transport.zones))
+        decoder = RaplDecoder(transport.zones)
         super().__init__(transport, decoder, provenance=provenance, clock=clock)
         self._due = 0.0
 
@@ -272,9 +283,10 @@ def open_port(port: str, *, settings: dict[str, Any] | None = None) -> Meter:
 
     Joules of another tree (copied, or made for a test) are `simulated`.
     """
+    values = read_settings(NAME, SETTINGS, settings)  # before the tree is looked for
     root = ROOT if port in ("", "-") else Path(port)
     provenance = "on-chip" if root.resolve() == ROOT.resolve() else "simulated"
-    return Rapl(PowercapTransport(root), provenance=provenance, settings=settings)
+    return Rapl(PowercapTransport(root), provenance=provenance, settings=values)
 
 
 def probe(transport: Transport) -> str | None:
@@ -285,7 +297,8 @@ def probe(transport: Transport) -> str | None:
 
 
 def _decoder(identity: dict[str, Any]) -> RaplDecoder:
-    return RaplDecoder(tuple(int(zone["range_uj"]) for zone in identity["zones"]))
+    zones = identity["zones"]
+    return RaplDecoder(tuple(Zone(z["path"], z["name"], int(z["range_uj"])) for z in zones))
 
 
 DRIVER = Driver(
@@ -295,4 +308,5 @@ DRIVER = Driver(
     open_port=open_port,
     decoder=_decoder,
     probe=probe,
+    settings=SETTINGS,
 )

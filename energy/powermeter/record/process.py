@@ -204,7 +204,8 @@ def _start(
 
     meter = _when_released(lambda: open_meter(driver, port, settings))
     try:
-        meta = meta_of(meter, {"port": port})
+        more = {"port": port, "settings": settings or {}, "notes": meter.notes}
+        meta = meta_of(meter, more)
         if resume is None:
             write_json(folder / META, meta)
         elif read_meta(folder)["provenance"] != meta["provenance"]:

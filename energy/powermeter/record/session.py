@@ -19,6 +19,7 @@ from powermeter.energy.integrate import Limits, WindowResult
 from powermeter.errors import MeterError, RecordingError, described
 from powermeter.events import moment
 from powermeter.meters.ina226.meter import BAUD, Ina226Serial
+from powermeter.meters.spec import parse_spec
 from powermeter.meters.transport import SerialTransport
 from powermeter.record.process import RecorderProcess
 from powermeter.record.recorder import Recorder
@@ -238,21 +239,20 @@ def open_session(
 ) -> MeterSession:
     """Open a meter and record it into `folder`.
 
-    `spec` is `simulated` or `DRIVER:PORT`, e.g. `ina226-serial:/dev/ttyUSB0`. `settings` are the
-    driver's own, e.g. `averages` or `range_a`. `seed` draws the simulated instrument's errors,
+    `spec` is `simulated` or `DRIVER:PORT`, e.g. `ina226-serial:/dev/ttyUSB0`, with settings of the
+    driver behind it or not, e.g. `pzem-004t:/dev/ttyUSB0,address=2`; `settings` are more of these.
+    `seed` draws the simulated instrument's errors,
     `bus_v` is its supply, and `idle_w` the board's power up to the first `advance()`. `resume` is a
     `position()`: the recording is cut back to it and goes on. Without it a recording that is in
     `folder` is replaced. Raises `MeterError`.
     """
     _check_position(resume, spec)
+    meant = None if spec == SIMULATED else parse_spec(spec, settings)
     with suppress(NotADirectoryError):  # which those say who write there
         (folder / RESULT).unlink(missing_ok=True)
-    if spec == SIMULATED:
+    if meant is None:
         return _open_simulated(folder, seed, idle_w, bus_v, resume, settings or {}, limits)
-    driver, colon, port = spec.partition(":")
-    if not (colon and port):
-        raise MeterError(f"a meter is {SIMULATED!r} or DRIVER:PORT, got {spec!r}")
-    process = RecorderProcess(driver, port, folder, settings, resume)
+    process = RecorderProcess(meant.driver, meant.port, folder, meant.settings, resume)
     return MeterSession(process, folder, process.meta["provenance"], spec, limits)
 
 

@@ -56,6 +56,7 @@ class Campaign:
     idle_s: float
     settle_s: float
     interrupted: str
+    meter: str
     cells: tuple[Cell, ...]
     text: str
 
@@ -77,6 +78,7 @@ def load_campaign(path: Path) -> Campaign:
         idle_s=keys.number("idle_seconds", 60.0, 0, LONGEST_S, "seconds"),
         settle_s=keys.number("settle_seconds", 10.0, 0, LONGEST_S, "seconds"),
         interrupted=keys.one_of("interrupted", (CONTINUE, RESTART)),
+        meter=keys.text("meter", "simulated"),
         cells=tuple(ordered(cells, order, order_seed)),
         text=decoded(path.read_bytes()),
     )

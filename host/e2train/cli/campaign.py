@@ -42,7 +42,10 @@ def run(
     ] = None,
     meter: Annotated[
         str | None,
-        typer.Option(help="simulated, none, or DRIVER:PORT [as begun with, else simulated]"),
+        typer.Option(
+            help="simulated, none, or DRIVER:PORT[,NAME=VALUE...] [as begun with, else the file's "
+            "`meter`, else simulated]"
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where the integers are computed.")] = "emulator",
     data: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
@@ -60,12 +63,12 @@ def run(
 
     campaign = load_campaign(file)
     folder = Path(out if out is not None else Path("runs") / campaign.name).resolve()
-    real = _check_meter(meter)
+    real = _check_meter(meter or campaign.meter, "--meter" if meter else f"{file}: meter")
     if real and scheduler is None and workers > 1:
         raise UserError(f"--workers {workers}: one meter measures one cell at a time")
     store = Store.create(folder)
-    meter = meter or store.get("meter") or "simulated"
-    real = _check_meter(meter)
+    meter = meter or store.get("meter") or campaign.meter
+    real = _check_meter(meter, "--meter")
     if scheduler is None:  # a cluster's workers have disks and ports of their own
         _check_data(campaign, data)
         _check_port(meter, real)
@@ -145,14 +148,16 @@ def _store(where: Path) -> Store:
     return Store.open(where)
 
 
-def _check_meter(meter: str | None) -> bool:
-    """Whether it is a real meter. Raises UserError where it is no meter at all."""
-    if meter is None or meter in ("simulated", "none"):
-        return False
-    driver, _, port = meter.partition(":")
-    if not (driver and port):
-        raise UserError(f"--meter {meter}: expected simulated, none or DRIVER:PORT")
-    return True
+def _check_meter(meter: str, source: str) -> bool:
+    """Whether it is a real meter. Raises UserError that begins with `source` for what is none."""
+    from powermeter import MeterError
+
+    from ..training.metering import check_meter
+
+    try:
+        return check_meter(meter)
+    except MeterError as error:
+        raise UserError(f"{source}: {error}") from None
 
 
 def _check_data(campaign: Campaign, data: Path | None) -> None:

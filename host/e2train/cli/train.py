@@ -22,7 +22,11 @@ def train(
     experiment: Annotated[Path, typer.Argument(help="Experiment file (TOML).")],
     device: Annotated[str, typer.Option(help="Where the integers are computed.")] = "emulator",
     meter: Annotated[
-        str, typer.Option(help="simulated, none, or DRIVER:PORT such as ina226-serial:/dev/ttyUSB0")
+        str,
+        typer.Option(
+            help="simulated, none, or DRIVER:PORT[,NAME=VALUE...] such as "
+            "ina226-serial:/dev/ttyUSB0 or pzem-004t:/dev/ttyUSB0,address=2"
+        ),
     ] = "simulated",
     data: Annotated[Path | None, typer.Option(help="Folder that holds the data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder [runs/NAME].")] = None,
@@ -36,8 +40,10 @@ def train(
     from ..data.load import load_dataset
     from ..device import open_device
     from ..training.experiment import check, load_experiment
+    from ..training.metering import check_meter
     from ..training.trainer import Trainer
 
+    check_meter(meter)
     chosen = load_experiment(experiment)
     if seed is not None:
         chosen = replace(chosen, train=replace(chosen.train, seed=seed))

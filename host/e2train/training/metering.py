@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from powermeter import MeterSession, WindowResult, open_session
 from powermeter.errors import described
+from powermeter.meters.spec import parse_spec
+from powermeter.record.session import SIMULATED
 
 from ..cost.board import BoardModel, Segment, board_model
 from ..cost.energy import EnergyModel
@@ -18,6 +20,17 @@ from ..device.counter import Counter
 NO_METER = "none"
 _LOST = "lost"  # in a checkpoint, in place of the meter's position
 _Answer = TypeVar("_Answer")
+
+
+def check_meter(meter: str) -> bool:
+    """Whether `meter` is a real one, `DRIVER:PORT[,NAME=VALUE...]`; nothing is opened.
+
+    Raises MeterError for what is no meter, and for a setting that its driver does not take.
+    """
+    if meter in (SIMULATED, NO_METER):
+        return False
+    parse_spec(meter)
+    return True
 
 
 class RunEnergy:

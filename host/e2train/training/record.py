@@ -70,6 +70,7 @@ def result(trainer: Trainer, accuracy: Accuracy) -> dict[str, Any]:
         "dataset_label": trainer.dataset.label,
         "network": parts.spec.name,
         "seed": e.train.seed,
+        "meter": trainer.meter,
         "macs": counter.macs,
         "bit_operations": counter.bit_operations,
         "bytes": {"dram": counter.moved("dram"), "buffer": counter.moved("buffer")},

@@ -75,7 +75,8 @@ class Trainer:
         self.iteration = 0
         self.run_count = 0
         self.seconds = 0.0
-        self._meter = meter
+        #: What measures the run, as `open_session` takes it; `none` for nothing.
+        self.meter = meter
         saved = self._saved(resume)
         self.energy = RunEnergy(
             meter,
@@ -324,7 +325,7 @@ class Trainer:
         if not resume or not self.checkpoint_path.exists():
             return {}
         path, saved = self.checkpoint_path, read_checkpoint(self.checkpoint_path)
-        metered = self._meter != NO_METER
+        metered = self.meter != NO_METER
         record.same_run(path, saved, self.experiment, self.parts.spec.name, metered)
         if saved.meta["average_count"]:
             self.average.add(self.network.parameters)  # makes room for what was averaged

@@ -27,6 +27,7 @@ CONVERSION_TIMES_US = (140, 204, 332, 588, 1100, 2116, 4156, 8244)  # VBUSCT and
 DEFAULT_AVERAGES = 4
 DEFAULT_CONVERSION_US = 1100
 DEFAULT_SHUNT_OHM = 0.01  # ZedBoard J21, and the meter's own
+SHUNT_LEAST_OHM, SHUNT_MOST_OHM = 1e-5, 100.0  # beyond, a current-sense resistor is a typing error
 SHUNT_TOLERANCE = 0.01  # the common 1 % class of current-sense resistors; calibrate to do better
 CRYSTAL_LIMIT = 50e-6  # the meter's microsecond clock: an ordinary 40 MHz crystal
 RTC_LIMIT = 2e-6  # DS3231 data sheet: ±2 ppm from 0 to 40 °C

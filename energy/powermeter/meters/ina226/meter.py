@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from powermeter.energy.accuracy import Accuracy
 from powermeter.energy.clock import host_time_s
 from powermeter.errors import (
-    MeterError,
     NoAnswerError,
     NoPacketError,
     RefusedError,
@@ -26,7 +25,8 @@ from powermeter.errors import (
 from powermeter.meters.driver import serial_driver
 from powermeter.meters.ina226 import chip
 from powermeter.meters.ina226.protocol import Config, Err, Event, Hello, LineDecoder, Ok
-from powermeter.meters.meter import AVERAGE, MeterBase, Transport
+from powermeter.meters.meter import AVERAGE, Meter, Transport
+from powermeter.meters.settings import Setting, read_settings
 
 if TYPE_CHECKING:
     from powermeter.simulation.device import Device
@@ -36,15 +36,33 @@ __all__ = ["BAUD", "DRIVER", "Ina226Serial", "LineDecoder"]
 BAUD = 115200
 _WORDS = {"averages": "AVG", "vct_us": "VCT", "ict_us": "ICT"}
 _NAME, _PROTOCOL = "EdgePowerMeter", 2
+_AS_SET = "as the meter has it"
+SETTINGS = (
+    Setting("averages", "conversions a reading", None, int, choices=chip.AVERAGES, unset=_AS_SET),
+    Setting(
+        "vct_us", "conversion time of the bus voltage", None, int, "us",
+        choices=chip.CONVERSION_TIMES_US, unset=_AS_SET,
+    ),
+    Setting(
+        "ict_us", "conversion time of the shunt voltage", None, int, "us",
+        choices=chip.CONVERSION_TIMES_US, unset=_AS_SET,
+    ),
+    Setting(
+        "shunt_ohm", "resistance of the shunt", None, unit="ohm",
+        least=chip.SHUNT_LEAST_OHM, most=chip.SHUNT_MOST_OHM, unset=_AS_SET,
+    ),
+    Setting(
+        "shunt_tolerance", "how well that is known, as a fraction", chip.SHUNT_TOLERANCE,
+        least=0, most=0.5,
+    ),
+)  # fmt: skip
 _POLL_S = 0.05
 
 
-class Ina226Serial(MeterBase):
+class Ina226Serial(Meter):
     """The meter behind an injected transport.
 
-    `settings` may hold `averages`, `vct_us` and `ict_us`; what is not named stays as the meter has
-    it. `shunt_ohm` (in `settings` or by itself) overrides the meter's own value; `shunt_tolerance`
-    says how well it is known.
+    `settings` as in `SETTINGS`: `shunt_ohm` overrides the meter's own value.
     """
 
     driver = "ina226-serial"
@@ -57,16 +75,12 @@ class Ina226Serial(MeterBase):
         *,
         provenance: str = "metered",
         settings: dict[str, Any] | None = None,
-        shunt_ohm: float | None = None,
-        shunt_tolerance: float = chip.SHUNT_TOLERANCE,
         answer_s: float = 3.0,
         clock: Callable[[], float] = host_time_s,
     ) -> None:
-        self._settings = dict(settings or {})
-        self._shunt_override = self._settings.pop("shunt_ohm", shunt_ohm)
-        self._shunt_tolerance = self._settings.pop("shunt_tolerance", shunt_tolerance)
-        if unknown := set(self._settings) - set(_WORDS):
-            raise MeterError(f"ina226-serial has no setting {', '.join(sorted(unknown))}")
+        self._settings = read_settings(self.driver, SETTINGS, settings)
+        self._shunt_override = self._settings["shunt_ohm"]
+        self._shunt_tolerance = self._settings["shunt_tolerance"]
         super().__init__(
             transport, LineDecoder(self._shunt_override), provenance=provenance, clock=clock
         )
@@ -116,8 +130,8 @@ class Ina226Serial(MeterBase):
         self._ask("SET STREAM 0", Ok)
         self.discarded, self._backlog = len(self._backlog), b""
         for key, word in _WORDS.items():
-            if key in self._settings:
-                self._ask(f"SET {word} {self._settings[key]}", Ok)
+            if (value := self._settings[key]) is not None:
+                self._ask(f"SET {word} {value}", Ok)
         self.config = self._ask("GET", Config)
         self._ask("MODE RAW", Ok)
         self._ask("SET STREAM 1", Ok)
@@ -175,9 +189,11 @@ def probe(transport: Transport) -> str | None:
 
 
 def _simulator(seed: int = 0, **settings: Any) -> Device:
+    from powermeter.meters.ina226.simulator import SETTINGS as OF_SIMULATOR
     from powermeter.meters.ina226.simulator import Ina226Device
 
-    return Ina226Device(seed, **settings)
+    owner = "the simulated ina226-serial"
+    return Ina226Device(seed, **read_settings(owner, OF_SIMULATOR, settings))
 
 
 DRIVER = serial_driver(
@@ -187,5 +203,6 @@ DRIVER = serial_driver(
     meter=Ina226Serial,
     decoder=lambda identity: LineDecoder(identity["shunt_override"]),
     probe=probe,
+    declared=SETTINGS,
     simulator=_simulator,
 )

@@ -212,7 +212,8 @@ class LineDecoder:
             period = int(fields.get("period_us", averages * (vct + ict)))
         except (KeyError, ValueError):
             return self._malformed(line, "!CFG lacks a number", events)
-        if period <= 0 or (shunt is not None and not 1e-5 <= shunt <= 100):
+        possible = shunt is None or chip.SHUNT_LEAST_OHM <= shunt <= chip.SHUNT_MOST_OHM
+        if period <= 0 or not possible:
             return self._malformed(line, "!CFG with an impossible number", events)
         self.period_us = period
         self.shunt_ohm = self._fixed_shunt or shunt or self.shunt_ohm

@@ -3,7 +3,7 @@
 
 Modelled: conversions back to back on an oscillator up to 10 % off, each reading the mean of power
 over its whole interval; gain, offset and shunt errors and both clocks' errors drawn once from the
-seed, uniformly within the data sheet's limits (`ina226_chip`); rounding and saturation of the
+seed, uniformly within the data sheet's limits (`chip`); rounding and saturation of the
 registers; sequence numbers; clock anchors. Not modelled: noise, temperature, the alternation of
 shunt and bus conversions within an interval, a supply that sags, jitter of time stamps.
 """
@@ -22,11 +22,26 @@ import numpy as np
 from powermeter.errors import MeterError, SimulatorError
 from powermeter.meters.ina226 import chip
 from powermeter.meters.ina226.protocol import SEQ_MODULUS
+from powermeter.meters.settings import Setting
 from powermeter.simulation.device import CLOCK_JUMP, REBOOT, SKIP, Segment
 
 FIRMWARE = "2.0.0"
 CSV_HEADER = b"Timestamp,Voltage[V],Current[A],Power[W]\n"
 BANNER = f"# EdgePowerMeter v{FIRMWARE} ready (protocol 2)\n".encode()
+SETTINGS = (
+    Setting("bus_v", "true supply voltage", 12.0, unit="V", above=0, most=40),
+    Setting("averages", "conversions a reading", chip.DEFAULT_AVERAGES, int,
+            choices=chip.AVERAGES),
+    Setting("vct_us", "conversion time of the bus", chip.DEFAULT_CONVERSION_US, int, "us",
+            choices=chip.CONVERSION_TIMES_US),
+    Setting("ict_us", "conversion time of the shunt", chip.DEFAULT_CONVERSION_US, int, "us",
+            choices=chip.CONVERSION_TIMES_US),
+    Setting("shunt_ohm", "what the meter takes its shunt for", chip.DEFAULT_SHUNT_OHM, unit="ohm",
+            least=chip.SHUNT_LEAST_OHM, most=chip.SHUNT_MOST_OHM),
+    Setting("baud", "of the line; 0: nothing bounds it", 115200, int, least=0, most=100_000_000),
+    Setting("clock_rate", "factor of its clock", 1.0, least=0.5, most=2),
+    Setting("clock_offset_s", "start of its clock", 0.0, unit="s", least=-1e9, most=1e9),
+)  # fmt: skip
 _LONGEST_COMMAND = 95
 _RTC_START = 1_700_000_000
 _JUMP_US = 10_000_000
@@ -48,7 +63,7 @@ class Errors:
 
     @staticmethod
     def draw(seed: int, shunt_ohm: float) -> Errors:
-        """Uniform within the limits of `ina226_chip`; the same for the same seed everywhere."""
+        """Uniform within the limits of `chip`; the same for the same seed everywhere."""
         uniform = random.Random(seed).uniform
         return Errors(
             shunt_ohm=shunt_ohm * (1 + uniform(-1, 1) * chip.SHUNT_TOLERANCE),

@@ -19,7 +19,9 @@ from powermeter.energy.accuracy import PowerAccuracy
 UPDATE_S = 1.0  # nominal seconds between two changes of the registers
 UPDATE_TOLERANCE = 0.03  # 1.03 s were seen
 READ_S = 0.15  # a request and its reply: 0.12 s measured, see above
-DEFAULT_ADDRESS, GENERAL_ADDRESS = 1, 0xF8
+#: A module leaves the factory with address 1, and one that is alone on the line answers the general
+#: address whatever its own is. Its own may be 1 to 247.
+DEFAULT_ADDRESS, GENERAL_ADDRESS, LAST_ADDRESS = 1, 0xF8, 247
 PERIOD_S = 0.5  # two requests an update: none is missed, whatever the two clocks do
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modbus RTU frames from a stream of bytes, with the CRC and the messages of pymodbus.
+"""The line of the PZEM modules: bytes to Modbus RTU frames to readings.
+
+CRC and messages are those of pymodbus.
 
 pymodbus's own framer is not used to cut the stream: when a CRC fails it throws away all that it
 holds, what follows a frame in its buffer is dropped as well, and what was dropped is not said. From
 a log of raw bytes that loses good replies and hides the bad ones. Here the stream is searched for
 the next sound frame, byte by byte, and everything skipped is reported.
-
-Replies of a PZEM module to events, from the bytes and their arrival times alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ _ERROR = 0x80
 _HEAD, _CRC = 3, 2  # bytes that tell a frame's length, and that end it
 _LONGEST = _HEAD + 2 * 10 + _CRC  # ten registers: no reply of these modules is longer
 _EXCERPT = 40
+_KEPT = 256  # bytes between two replies that are looked at as a whole: the longest RTU frame
+_EARLY, _LATE = 0.25, 1.5  # periods
+_FULL_SCALE = 1 / 1.1  # of the range; a mean above may hide a peak beyond its end
+_STATE = ("seq", "malformed", "lost", "_last_s", "_energy", "_seen_s", "_turn")
 
 
 class ResetEnergy(ModbusPDU):
@@ -47,6 +51,15 @@ class ModbusError(NamedTuple):
 
     function: int
     code: int
+
+
+class OtherTraffic(NamedTuple):
+    """Sound frames that are no reply of the module: an echo of our requests, or other modules'.
+
+    `line` shows the first of them. They harm nothing, and are told once.
+    """
+
+    line: str
 
 
 _REPLIES, _REQUESTS = DecodePDU(False), DecodePDU(True)
@@ -93,10 +106,13 @@ def sound(data: bytes) -> bool:
     return FramerRTU.check_CRC(data[:-_CRC], int.from_bytes(data[-_CRC:], "big"))
 
 
+Item = Reply | ModbusError | Malformed | OtherTraffic
+
+
 class ReplySplitter:
     """The replies of the module at `address`; however the stream is cut, they are the same.
 
-    At most one reply's length is held between calls, and no bytes raise.
+    At most one reply's length and the longest frame are held between calls, and no bytes raise.
     """
 
     def __init__(self, address: int) -> None:
@@ -116,9 +132,9 @@ class ReplySplitter:
         self._held, self._skipped = b"", b""
         self._skipped_length = self._reported = 0
 
-    def feed(self, data: bytes) -> list[Reply | ModbusError | Malformed]:
+    def feed(self, data: bytes) -> list[Item]:
         """The replies that `data` completes, and what lay between them."""
-        found: list[Reply | ModbusError | Malformed] = []
+        found: list[Item] = []
         text, at = self._held + data, 0
         while len(text) - at >= _HEAD:
             length = self._length(text[at : at + _HEAD])
@@ -156,14 +172,30 @@ class ReplySplitter:
             self._reported -= 1
             return
         self._skipped_length += 1
-        if self._skipped_length <= _EXCERPT:
+        if self._skipped_length <= _KEPT:
             self._skipped += byte
 
-    def _report(self, found: list[Reply | ModbusError | Malformed]) -> None:
-        if self._skipped_length:
+    def _report(self, found: list[Item]) -> None:
+        if 0 < self._skipped_length <= _KEPT and _whole_frames(self._skipped):
+            found.append(OtherTraffic(self._skipped[:_EXCERPT].hex(" ")))
+        elif self._skipped_length:
             reason = f"{self._skipped_length} bytes that are no reply"
             found.append(_malformed(self._skipped, reason))
         self._skipped, self._skipped_length = b"", 0
+
+
+def _whole_frames(data: bytes) -> bool:
+    """Whether `data` is nothing but sound requests and replies, of whichever address."""
+    at = 0
+    while at < len(data):
+        rest = data[at:]
+        lengths = [ReadInputRegistersRequest.rtu_frame_size, ResetEnergy.rtu_frame_size]
+        lengths += [ExceptionResponse.rtu_frame_size, _HEAD + rest[2] + _CRC if rest[2:] else 0]
+        fitting = [n for n in lengths if _HEAD < n <= len(rest) and sound(rest[:n])]
+        if not fitting:
+            return False
+        at += fitting[0]
+    return True
 
 
 def _reply(data: bytes) -> Reply | ModbusError | Malformed:
@@ -177,11 +209,6 @@ def _reply(data: bytes) -> Reply | ModbusError | Malformed:
 
 def _malformed(data: bytes, reason: str) -> Malformed:
     return Malformed(data[:_EXCERPT].hex(" "), reason)
-
-
-_EARLY, _LATE = 0.25, 1.5  # periods
-_FULL_SCALE = 1 / 1.1  # of the range; a mean above may hide a peak beyond its end
-_STATE = ("seq", "malformed", "lost", "_last_s", "_energy", "_seen_s", "_turn")
 
 
 class PzemDecoder:
@@ -201,6 +228,7 @@ class PzemDecoder:
         self._energy: int | None = None
         self._seen_s = 0.0  # when the last reply came that was no early one, reading or not,
         self._turn = 0  # and its turn
+        self._told = False  # that there is other traffic
         self.seq = 0
         self.malformed = 0
         self.lost = 0
@@ -215,7 +243,11 @@ class PzemDecoder:
         events: list[NamedTuple] = []
         for item in self._splitter.feed(data):
             self.malformed += isinstance(item, Malformed)
-            if not isinstance(item, Reply):
+            if isinstance(item, OtherTraffic):
+                if not self._told:
+                    events.append(item)
+                self._told = True
+            elif not isinstance(item, Reply):
                 events.append(item)
             elif item.function == READ_INPUT:
                 self._reading(item.registers, host_time_s, events)

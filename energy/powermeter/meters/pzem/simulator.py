@@ -27,6 +27,7 @@ from powermeter.errors import SimulatorError
 from powermeter.meters.pzem.models import (
     DEFAULT_ADDRESS,
     GENERAL_ADDRESS,
+    LAST_ADDRESS,
     PZEM_004T,
     UPDATE_S,
     UPDATE_TOLERANCE,
@@ -44,6 +45,7 @@ from powermeter.meters.pzem.protocol import (
     request_length,
     sound,
 )
+from powermeter.meters.settings import Setting
 from powermeter.simulation.cycle import Cycle
 from powermeter.simulation.device import REBOOT, SKIP, Segment
 
@@ -72,11 +74,25 @@ class _State:
     late: int = 0
 
 
+def settings_of(model: Model) -> tuple[Setting, ...]:
+    """What can be set on a simulated module."""
+    return (
+        Setting("volts", "voltage", unit="V", above=0, most=1000, unset="230 V, or 12 V for DC"),
+        Setting("hertz", "mains frequency", 50.0, unit="Hz", above=0, most=1000),
+        Setting("power_factor", "of the load", 0.9, above=0, most=1),
+        Setting("rate", "fraction by which its clock is fast", least=-0.5, most=0.5, unset="drawn"),
+        Setting("reply_s", "time that an answer takes", _REPLY_S, unit="s", least=0, most=10),
+        Setting("range_a", "current range", None, int, "A", choices=tuple(sorted(model.ranges_a))),
+        Setting("address", "Modbus address", DEFAULT_ADDRESS, int, least=1, most=LAST_ADDRESS),
+    )
+
+
 class PzemDevice:
     """A module at `volts` (230 V mains, 12 V DC by default).
 
     `rate` is the fraction by which its clock is fast; drawn from the seed unless given. `reply_s`
-    is how long it takes to answer. `range_a` picks one of the model's current ranges.
+    is how long it takes to answer. `range_a` picks one of the model's current ranges. `address` is
+    the one that it was given.
     """
 
     baud: int | None = 9600
@@ -92,6 +108,7 @@ class PzemDevice:
         rate: float | None = None,
         reply_s: float = _REPLY_S,
         range_a: int | None = None,
+        address: int = DEFAULT_ADDRESS,
     ) -> None:
         self.model, self.seed, self.frame = model, seed, model.frame
         self._mains = model is PZEM_004T
@@ -108,7 +125,7 @@ class PzemDevice:
         self._hertz, self._reply_s = hertz, reply_s
         self._cycle = Cycle(UPDATE_S / (1 + self.rate), draw(0.05, 1.0))
         self._partial = b""
-        self._s = _State([0] * model.registers, self._settings())
+        self._s = _State([0] * model.registers, self._settings(), address)
 
     @property
     def period_s(self) -> float:

@@ -11,14 +11,19 @@ tell (what an instrument averages over is in its own manual), so energies are tr
 it as `reading`, `of_range` with `range_w`, and `counts_w`. The default, 1 % of the reading and the
 last digit, is an assumption and called so in the recording. *Clock*: the host's.
 
+*Line*: answers may end with LF, CR, CR LF or nothing (a pause), which the first answer shows. Many
+instruments measure in remote mode only, which `SYST:REM` begins on a serial line: it is sent, and
+`SYST:LOC` at the end, unless the setting `remote` forbids it. `*CLS` is not sent: some answer it.
+
 The protocol has neither check sums nor counters: a digit that the line spoils, or an instrument
-that repeats an old reading, goes unseen. Lost, doubled and late answers do not (`scpi_answers`).
+that repeats an old reading, goes unseen. Lost, doubled and late answers do not (`protocol`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from powermeter.energy.accuracy import PowerAccuracy
@@ -32,43 +37,57 @@ from powermeter.errors import (
 )
 from powermeter.meters.driver import Driver
 from powermeter.meters.meter import INSTANTANEOUS, Meter, Transport
-from powermeter.meters.scpi.protocol import UNITS, ScpiDecoder, parse_number, resolution, text
-from powermeter.meters.scpi.settings import (
-    ScpiMeter,
-    ask_name,
-    check_settings,
-    is_name,
-    no_error,
-    number,
+from powermeter.meters.scpi.conversation import ScpiMeter, ask_name, is_name, no_error
+from powermeter.meters.scpi.protocol import (
+    ENDINGS,
+    NONE,
+    UNITS,
+    ScpiDecoder,
+    parse_number,
+    resolution,
+    text,
 )
 from powermeter.meters.scpi.visa import VisaTransport
+from powermeter.meters.settings import Setting, read_settings
 from powermeter.meters.transport import is_pseudo_terminal
 
 NAME = "scpi"
 BAUD = 9600
-SETTINGS: dict[str, Any] = {
-    "voltage": "MEAS:VOLT?",
-    "current": "MEAS:CURR?",
-    "power": "MEAS:POW?",
-    "errors": "SYST:ERR?",
-    "poll_s": 0.25,
-    "reading": None,
-    "of_range": 0.0,
-    "range_w": 0.0,
-    "counts_w": 0.0,
-    "baud": BAUD,
-}
+_AUTO, _YES, _NO = "auto", "yes", "no"
+SETTINGS = (
+    Setting("voltage", "question for the voltage; empty: there is none", "MEAS:VOLT?", str),
+    Setting("current", "question for the current; empty: there is none", "MEAS:CURR?", str),
+    Setting("power", "question for the power; empty: there is none", None, str,
+            unset="MEAS:POW?, or voltage times current where that is not answered"),
+    Setting("errors", "question for the error queue; empty: there is none", "SYST:ERR?", str),
+    Setting("poll_s", "seconds between two readings", None, unit="s", least=0.02, most=3600,
+            unset="0.25, or 0.5 where a pause ends the answers"),
+    Setting("reading", "accuracy as a fraction of the reading", None, above=0, most=1,
+            unset="0.01, an assumption"),
+    Setting("of_range", "accuracy as a fraction of range_w", 0.0, least=0, most=1),
+    Setting("range_w", "power range that of_range is meant of", 0.0, unit="W", least=0, most=1e6),
+    Setting("counts_w", "accuracy as a fixed power", 0.0, unit="W", least=0, most=1e6),
+    Setting("baud", "speed of the line, as set on the instrument", BAUD, int, "Bd", least=300,
+            most=1_000_000),
+    Setting("line_end", "how answers end; auto: as the first one does", _AUTO, str,
+            choices=(_AUTO, *ENDINGS)),
+    Setting("remote", "SYST:REM before measuring; yes: it must be taken", _AUTO, str,
+            choices=(_AUTO, _YES, _NO)),
+)  # fmt: skip
+_POWER = "MEAS:POW?"
+_POLL_S, _POLL_WITH_PAUSES_S = 0.25, 0.5
 _ASSUMED_READING = 0.01
+_REMOTE, _LOCAL = "SYST:REM", "SYST:LOC"
 _ANSWER_S = 1.0
 _MOST_ERRORS = 64
+_QUEUED = re.compile(rb"[+-]?\d+\s*,")  # how an error begins: its number
 _IDENTITY = "*IDN?"
 
 
 class Scpi(ScpiMeter):
     """The instrument behind an injected transport; `settings` as in `SETTINGS`.
 
-    `voltage`, `current` and `power` are queries, "" for one that the instrument does not have;
-    `errors` asks its error queue and ends each poll ("": its identity does).
+    The question for the error queue ends each poll; where there is none, that for the identity.
     """
 
     driver = NAME
@@ -82,26 +101,28 @@ class Scpi(ScpiMeter):
         settings: dict[str, Any] | None = None,
         clock: Callable[[], float] = host_time_s,
     ) -> None:
-        chosen = check_settings(settings, SETTINGS, "SCPI")
-        self._asked_for = {name: _query(chosen[name]) for name in UNITS}
-        self._optional = "power" not in (settings or {})  # then only assumed to be there
-        self._errors = _query(chosen["errors"])
-        self._period_s = number(chosen, "poll_s", "SCPI")
-        if self._period_s <= 0:
-            raise MeterError("SCPI setting poll_s must be above 0")
-        self._limits = {
-            name: number(chosen, name, "SCPI") for name in ("of_range", "range_w", "counts_w")
-        }
+        chosen = read_settings(NAME, SETTINGS, settings)
+        self._optional = chosen["power"] is None  # then only assumed to be there
+        self._asked_for = {name: chosen[name] for name in UNITS}
+        if self._optional:
+            self._asked_for["power"] = _POWER
+        self._errors, self._remote = chosen["errors"], chosen["remote"]
+        self._wanted_poll_s, self._period_s = chosen["poll_s"], chosen["poll_s"] or _POLL_S
+        self._limits = {name: chosen[name] for name in ("of_range", "range_w", "counts_w")}
         self._assumed = chosen["reading"] is None
-        self._reading = _ASSUMED_READING if self._assumed else number(chosen, "reading", "SCPI")
-        self._baud = number(chosen, "baud", "SCPI")
-        self._name, self._ending, self._digit_w = "", "", 0.0
+        self._reading = _ASSUMED_READING if self._assumed else chosen["reading"]
+        self._baud = chosen["baud"]
+        self._name, self._digit_w = "", 0.0
+        self._empty = ""  # what an empty error queue answers, or the name: it ends each poll
+        self._is_remote = False  # and is to be given back
+        ending = None if chosen["line_end"] == _AUTO else chosen["line_end"]
         super().__init__(
             transport,
-            self._new_decoder(),
+            ScpiDecoder((), self._period_s, ""),
             answer_s=_ANSWER_S,
             provenance=provenance,
             clock=clock,
+            ending=ending,
         )
 
     @property
@@ -125,10 +146,10 @@ class Scpi(ScpiMeter):
         return 400 / max(self._baud, 1.0) + 0.05
 
     def open(self) -> None:
-        """Identify, find out which queries are answered, begin to poll.
+        """Identify, put in remote mode, find out which queries are answered, begin to poll.
 
         Raises `WrongInstrumentError` where no SCPI identity comes back, `RefusedError` where the
-        queries do not give a power.
+        queries do not give a power or remote mode is refused that was asked for.
         """
         self._talk.drain()
         line = self._talk.identity()
@@ -137,39 +158,74 @@ class Scpi(ScpiMeter):
                 f"{self._transport.name}: need an SCPI instrument; answered {text(line)!r} to *IDN?"
             )
         self._name = text(line, 200)
-        self._talk.tell("*CLS")
-        self._ending = self._find_ending()
+        if self._talk.ending == NONE:
+            self._period_s = self._wanted_poll_s or _POLL_WITH_PAUSES_S
+            self.notes.append(
+                "answers end with nothing but a pause: one that the line cuts short looks whole"
+            )
+        self._empty = self._find_closing()
+        self._go_remote()
         answers = {name: self._try(name) for name, query in self._asked_for.items() if query}
         self._asked_for = {
             name: query if answers.get(name) else "" for name, query in self._asked_for.items()
         }
         self._digit_w = _digit_w(answers)
-        self._decoder = self._new_decoder()
-        self._talk.drain()
-        self._start_polling((*self._queries_in_use(), self._errors or _IDENTITY), self._period_s)
+        self._decoder = _decoder(self.identity())
+        self._note_what_came_unasked()
+        queries = (*filter(None, self._asked_for.values()), self._errors or _IDENTITY)
+        self._start_polling(queries, self._period_s, self._empty)
+
+    def close(self) -> None:
+        """Give the instrument's keys back and release the port; harmless when repeated."""
+        if self._is_remote:
+            self._is_remote = False
+            with suppress(MeterError):  # a port that went away has nobody to tell
+                self._talk.tell(_LOCAL)
+        super().close()
 
     def identity(self) -> dict[str, Any]:
         """The instrument's name, what is asked, and whether its accuracy is an assumption."""
         return {
             "idn": self._name,
             "queries": {name: query for name, query in self._asked_for.items() if query},
-            "ending": self._ending,
+            "ending": self._empty,
+            "line_end": self._talk.ending,
+            "remote": self._is_remote,
             "poll_s": self._period_s,
             "accuracy": "assumed" if self._assumed else "as set",
         }
 
-    def _queries_in_use(self) -> list[str]:
-        return [query for query in self._asked_for.values() if query]
+    def _go_remote(self) -> None:
+        """`SYST:REM`; whatever is answered to it is no answer to anything else.
 
-    def _new_decoder(self) -> ScpiDecoder:
-        names = tuple(name for name, query in self._asked_for.items() if query)
-        return ScpiDecoder(names, self._period_s, self._ending)
+        An instrument that does not know the command says so in its error queue or by a line.
+        """
+        if self._remote == _NO:
+            return
+        before = self._talk.unasked
+        self._talk.tell(_REMOTE)
+        self._talk.settle()
+        refused = text(self._talk.first_unasked) if self._talk.unasked > before else ""
+        if self._errors and not no_error(answer := self._talk.ask(self._errors)):
+            refused = refused or text(answer)
+            self._empty_queue()
+        self._is_remote = not refused
+        if refused and self._remote == _YES:
+            raise RefusedError(f"{self._transport.name}: refused {_REMOTE!r}: {refused}")
 
-    def _find_ending(self) -> str:
+    def _note_what_came_unasked(self) -> None:
+        self._talk.settle()
+        if self._talk.unasked:
+            self.notes.append(
+                f"what came without a question was left out ({self._talk.unasked} times, first "
+                f"{text(self._talk.first_unasked, 30)!r})"
+            )
+
+    def _find_closing(self) -> str:
         """What an empty error queue answers; the identity where there is no such queue."""
         try:
             line = self._empty_queue() if self._errors else b""
-        except NoAnswerError:
+        except (NoAnswerError, NoPacketError):
             line = b""
         if not no_error(line):
             self._errors, line = "", self._name.encode("ascii")
@@ -180,25 +236,24 @@ class Scpi(ScpiMeter):
         line = b""
         for _ in range(_MOST_ERRORS):
             line = self._talk.ask(self._errors)
-            if no_error(line):
+            if no_error(line) or not _QUEUED.match(line):
                 break
         return line
 
     def _try(self, name: str) -> bytes:
         """The answer to one quantity's query; b"" for a power that is not there."""
         query = self._asked_for[name]
+        line, reason = b"", ""
         try:
             line = self._talk.ask(query)
-        except (NoAnswerError, NoPacketError):
-            line = b""
+            reason = f"answered {text(line)!r}"
+        except (NoAnswerError, NoPacketError) as error:
+            reason = str(error).partition(": ")[2]
         if parse_number(line, UNITS[name]) is not None:
             return line
-        self._talk.drain()
         if self._errors:
-            reason = text(self._talk.ask(self._errors))
+            reason += f"; {self._errors} says {text(self._talk.ask(self._errors))}"
             self._empty_queue()
-        else:
-            reason = text(line) or "no answer"
         has_product = self._asked_for["voltage"] and self._asked_for["current"]
         if name == "power" and self._optional and has_product:
             return b""
@@ -207,30 +262,24 @@ class Scpi(ScpiMeter):
         )
 
 
-def _query(text_: Any) -> str:
-    query = str(text_ or "")
-    if not (query.isascii() and query.isprintable()):
-        raise MeterError(f"SCPI: a query is one line of ASCII, got {query!r}")
-    return query
-
-
 def _digit_w(answers: dict[str, bytes]) -> float:
     """Watts that the last digit stands for, in the power or in the product's larger part."""
-    power = resolution(answers.get("power", b""))
+    power = resolution(answers.get("power", b""), b"W")
     if power is not None:
         return power
     volts = parse_number(answers.get("voltage", b""), b"V") or 0.0
     amperes = parse_number(answers.get("current", b""), b"A") or 0.0
-    digit_v = resolution(answers.get("voltage", b"")) or 0.0
-    digit_a = resolution(answers.get("current", b"")) or 0.0
+    digit_v = resolution(answers.get("voltage", b""), b"V") or 0.0
+    digit_a = resolution(answers.get("current", b""), b"A") or 0.0
     return max(digit_v * abs(amperes), digit_a * abs(volts))
 
 
 def open_port(port: str, *, settings: dict[str, Any] | None = None) -> Meter:
     """An SCPI instrument on a serial port; on a pseudo-terminal its joules are `simulated`."""
-    baud = int(number(check_settings(settings, SETTINGS, "SCPI"), "baud", "SCPI"))
+    chosen = read_settings(NAME, SETTINGS, settings)
     provenance = "simulated" if is_pseudo_terminal(port) else "metered"
-    return Scpi(VisaTransport(port, baud), provenance=provenance, settings=settings)
+    transport = VisaTransport(port, chosen["baud"])
+    return Scpi(transport, provenance=provenance, settings=settings)
 
 
 def probe(transport: Transport) -> str | None:
@@ -244,13 +293,15 @@ def probe(transport: Transport) -> str | None:
 
 def _decoder(identity: dict[str, Any]) -> ScpiDecoder:
     names = tuple(identity["queries"])
-    return ScpiDecoder(names, identity["poll_s"], identity["ending"])
+    line_end = identity.get("line_end", "crlf")  # recordings that do not say: LF had to be there
+    return ScpiDecoder(names, identity["poll_s"], identity["ending"], line_end)
 
 
 def _simulator(seed: int = 0, **settings: Any) -> Any:
+    from powermeter.meters.scpi.simulator import SETTINGS as OF_SIMULATOR
     from powermeter.meters.scpi.simulator import SupplyDevice
 
-    return SupplyDevice(seed, **settings)
+    return SupplyDevice(seed, **read_settings(f"the simulated {NAME}", OF_SIMULATOR, settings))
 
 
 DRIVER = Driver(
@@ -260,6 +311,7 @@ DRIVER = Driver(
     open_port=open_port,
     decoder=_decoder,
     probe=probe,
+    settings=SETTINGS,
     simulator=_simulator,
     baud=BAUD,
 )

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What simulated SCPI instruments share: messages in, answers with CR+LF out, and an error queue.
+"""A simulated laboratory power supply with SCPI queries on a serial line, and what such share.
 
-IEEE 488.2 as instruments on a serial line have it: a message ends with LF (a CR before it is no
-part of it), its units are joined by semicolons, a header without a leading colon goes on from the
-path of the one before, mnemonics come in long or short form, and answers to one message are joined
-by semicolons. A unit that is not understood enters the error queue and ends its message.
+Messages come in and answers go out, as IEEE 488.2 has it on a serial line: a message ends with LF
+(a CR before it is no part of it), its units are joined by semicolons, a header without a leading
+colon goes on from the path of the one before, mnemonics come in long or short form, and answers to
+one message are joined by semicolons. A unit that is not understood enters the error queue and ends
+its message.
 
-A simulated laboratory power supply with SCPI queries on a serial line.
-
-Modelled: `MEASure` queries that read the last refresh of its display (the mean over `refresh_s`);
-a gain error of power within `gain` and of voltage, drawn once from the seed; digits of 1 mV, 0.1 mA
-and 1 mW; 9.9E+37 above `range_w`; an error queue with SCPI's negative codes; a restart with seconds
-of silence. It has no clock to tell. Not modelled: noise, the output's regulation, its settings.
+Modelled of the supply: `MEASure` queries that read the last refresh of its display (the mean over
+`refresh_s`); a gain error of power within `gain` and of voltage, drawn once from the seed; digits
+of 1 mV, 0.1 mA and 1 mW; 9.9E+37 above `range_w`; an error queue with SCPI's negative codes; remote
+and local mode, if it insists on them; any line end; a restart with seconds of silence. It has no
+clock to tell. Not modelled: noise, the output's regulation, its settings.
 """
 
 from __future__ import annotations
@@ -24,10 +24,28 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from powermeter.errors import SimulatorError
+from powermeter.meters.scpi.protocol import ENDINGS
+from powermeter.meters.settings import Setting
 from powermeter.simulation.device import REBOOT, Segment
 
+IDENTITY = "SIMULATED,PSU-3005,0001,1.0"
+SETTINGS = (
+    Setting("bus_v", "true voltage", 12.0, unit="V", above=0, most=1000),
+    Setting("baud", "speed of the line", 9600, int, "Bd", least=300, most=1_000_000),
+    Setting("gain", "limit of power's error, as a fraction", 0.01, least=0, most=0.5),
+    Setting("refresh_s", "time between two refreshes", 0.05, unit="s", above=0, most=60),
+    Setting("range_w", "largest power", 60.0, unit="W", above=0, most=1e6),
+    Setting("has_power", "whether it knows MEAS:POW?", True, bool),
+    Setting("ending", "how its answers end", "crlf", str, choices=tuple(ENDINGS)),
+    Setting("needs_remote", "whether it measures in remote mode only", False, bool),
+)
 _LONGEST = 512
 _QUEUE = 16
+_NO_ERROR = '0,"No error"'
+_LOCAL = (550, "Command not allowed in local")
+_BOOT_S = 2.0
+_VOLTAGE_GAIN = 5e-4
+_OVERLOAD = "9.9E+37"
 
 #: Takes the header's numeric suffix ("" without) and the arguments; returns the answer, if any.
 Handler = Callable[[str, list[str]], str | None]
@@ -39,6 +57,9 @@ class ScpiFault(Exception):
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
         self.code, self.words = code, words
+
+
+_UNDEFINED = ScpiFault(-113, "Undefined header")
 
 
 class Unit(NamedTuple):
@@ -236,18 +257,11 @@ class IntervalClock:
         self.now_s, self._due_s, self._joules, self._peak_w, self._since_s = state
 
 
-IDENTITY = "SIMULATED,PSU-3005,0001,1.0"
-_UNDEFINED = ScpiFault(-113, "Undefined header")
-_NO_ERROR = '0,"No error"'
-_BOOT_S = 2.0
-_VOLTAGE_GAIN = 5e-4
-_OVERLOAD = "9.9E+37"
-
-
 class SupplyDevice:
     """See `Device`. `bus_v` is the true voltage, `gain` the limit of power's error (a fraction).
 
-    `has_power` False: an instrument without `MEASure:POWer?`.
+    `has_power` False: an instrument without `MEASure:POWer?`. `ending` as in `ENDINGS`.
+    `needs_remote`: it measures after `SYSTem:REMote` only.
     """
 
     frame = "8N1"
@@ -262,6 +276,8 @@ class SupplyDevice:
         refresh_s: float = 0.05,
         range_w: float = 60.0,
         has_power: bool = True,
+        ending: str = "crlf",
+        needs_remote: bool = False,
     ) -> None:
         if not (bus_v > 0 and refresh_s > 0):
             raise SimulatorError("the bus voltage and the refresh time must be positive")
@@ -269,7 +285,8 @@ class SupplyDevice:
         self.seed, self.bus_v, self.baud, self.range_w = seed, bus_v, baud, range_w
         self._voltage_gain = uniform(-1, 1) * _VOLTAGE_GAIN
         self._power_gain = uniform(-1, 1) * gain
-        self._refresh_s = refresh_s
+        self._refresh_s, self._ending = refresh_s, ENDINGS[ending]
+        self._needs_remote, self.remote = needs_remote, False
         self._time = IntervalClock(refresh_s)
         self._watts: float | None = None  # true mean of the last refresh
         self._parser, self._queue = MessageParser(), ErrorQueue((-350, "Queue overflow"))
@@ -307,6 +324,7 @@ class SupplyDevice:
         if kind != REBOOT:
             raise SimulatorError(f"a power supply has no fault {kind!r}")
         self._watts = None
+        self.remote = False
         self._queue.clear()
         self._parser.clear()
         self._boots_until_s = self._time.now_s + _BOOT_S
@@ -318,6 +336,7 @@ class SupplyDevice:
             "seed": self.seed,
             "time": self._time.state(),
             "watts": self._watts,
+            "remote": self.remote,
             "received": self._parser.state(),
             "errors": self._queue.state(),
             "boots_for_s": max(0.0, self._boots_until_s - self._time.now_s),
@@ -328,7 +347,7 @@ class SupplyDevice:
         if state.get("seed") != self.seed:
             raise SimulatorError(f"the saved supply has seed {state.get('seed')}, not {self.seed}")
         self._time.restore(state["time"])
-        self._watts = state["watts"]
+        self._watts, self.remote = state["watts"], state["remote"]
         self._parser.restore(state["received"])
         self._queue.restore(state["errors"])
         self._boots_until_s = self._time.now_s + state["boots_for_s"]
@@ -346,7 +365,7 @@ class SupplyDevice:
                 break
             if answer is not None:
                 answers.append(answer)
-        return ";".join(answers).encode("ascii") + b"\r\n" if answers else b""
+        return ";".join(answers).encode("ascii") + self._ending if answers else b""
 
     def _handlers(self, has_power: bool) -> dict[str, Handler]:
         table: dict[str, Handler] = {
@@ -354,12 +373,22 @@ class SupplyDevice:
             "*CLS": lambda *_: self._queue.clear(),
             "*OPC?": lambda *_: "1",
             ":SYSTem:ERRor[:NEXT]?": lambda *_: self._queue.take(_NO_ERROR),
-            ":MEASure[:SCALar]:VOLTage[:DC]?": lambda *_: f"{self._volts():.3f}",
-            ":MEASure[:SCALar]:CURRent[:DC]?": lambda *_: self._current(),
+            ":SYSTem:REMote": lambda *_: self._switch(True),
+            ":SYSTem:LOCal": lambda *_: self._switch(False),
+            ":MEASure[:SCALar]:VOLTage[:DC]?": lambda *_: self._measured(f"{self._volts():.3f}"),
+            ":MEASure[:SCALar]:CURRent[:DC]?": lambda *_: self._measured(self._current()),
         }
         if has_power:
-            table[":MEASure[:SCALar]:POWer[:DC]?"] = lambda *_: self._power()
+            table[":MEASure[:SCALar]:POWer[:DC]?"] = lambda *_: self._measured(self._power())
         return table
+
+    def _switch(self, remote: bool) -> None:
+        self.remote = remote
+
+    def _measured(self, answer: str) -> str:
+        if self._needs_remote and not self.remote:
+            raise ScpiFault(*_LOCAL)
+        return answer
 
     def _volts(self) -> float:
         return self.bus_v * (1 + self._voltage_gain)

@@ -27,6 +27,8 @@ from powermeter.errors import (
     PortPermissionError,
 )
 
+_REST_MS = 1000
+
 
 class VisaTransport:
     """An exclusively locked 8N1 port; see `Transport`."""
@@ -50,7 +52,11 @@ class VisaTransport:
             self._resource.timeout = 1000.0 * timeout_s
             first = self._resource.read_bytes(1)
             rest = self._resource.bytes_in_buffer
-            return bytes(first + (self._resource.read_bytes(rest) if rest else b""))
+            if not rest:
+                return bytes(first)
+            # They are there already, but PyVISA throws all away where time ends between two bytes.
+            self._resource.timeout = _REST_MS
+            return bytes(first + self._resource.read_bytes(rest))
         except pyvisa.VisaIOError as error:
             if error.error_code == pyvisa.constants.StatusCode.error_timeout:
                 return b""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from powermeter.energy.accuracy import PowerAccuracy
 from powermeter.energy.clock import host_time_s
-from powermeter.errors import MeterError, NoAnswerError, NoPacketError, WrongInstrumentError
+from powermeter.errors import NoAnswerError, NoPacketError, WrongInstrumentError
 from powermeter.meters.driver import serial_driver
-from powermeter.meters.meter import AVERAGE, MeterBase, Transport
+from powermeter.meters.meter import AVERAGE, Meter, Transport
+from powermeter.meters.settings import Setting, read_settings
 from powermeter.meters.wattsup.protocol import (
     Header,
     Packet,
@@ -36,14 +37,15 @@ ACCURACY = PowerAccuracy(reading=0.015, counts_w=0.3)
 ABORT = b"\x18"
 STOP, ASK_VERSION, ASK_HEADER = b"#L,R,0;", b"#V,R,0;", b"#H,R,0;"
 MODELS = {"0": "Standard", "1": "PRO", "2": "ES", "3": ".Net", "4": "blind module"}
+SETTINGS = (Setting("interval_s", "seconds between two readings", 1, int, "s", least=1, most=3600),)
 _POLL_S = 0.05
 _ANSWER_S, _AGAIN_S = 3.0, 1.0
 _PROBE_READS = 20
 _Answer = TypeVar("_Answer", bound=NamedTuple)
 
 
-class WattsUp(MeterBase):
-    """The meter behind an injected transport. `settings` may hold `interval_s`, whole seconds."""
+class WattsUp(Meter):
+    """The meter behind an injected transport; `settings` as in `SETTINGS`."""
 
     driver = "wattsup"
     reading = AVERAGE
@@ -60,7 +62,7 @@ class WattsUp(MeterBase):
         settings: dict[str, Any] | None = None,
         clock: Callable[[], float] = host_time_s,
     ) -> None:
-        self._interval_s = _interval(settings or {})
+        self._interval_s = read_settings(self.driver, SETTINGS, settings)["interval_s"]
         decoder = WattsUpDecoder(self._interval_s)
         super().__init__(transport, decoder, provenance=provenance, clock=clock)
         self._version: Version | None = None
@@ -156,20 +158,11 @@ def probe(transport: Transport) -> str | None:
     return None
 
 
-def _interval(settings: dict[str, Any]) -> int:
-    unknown = set(settings) - {"interval_s"}
-    if unknown:
-        raise MeterError(f"wattsup has no setting {', '.join(sorted(unknown))}; only interval_s")
-    interval = settings.get("interval_s", 1)
-    if interval != int(interval) or not 1 <= interval <= 3600:
-        raise MeterError(f"wattsup: interval_s must be whole seconds, 1 to 3600, got {interval}")
-    return int(interval)
-
-
 def _simulator(seed: int = 0, **settings: Any) -> Device:
+    from powermeter.meters.wattsup.simulator import SETTINGS as OF_SIMULATOR
     from powermeter.meters.wattsup.simulator import WattsUpDevice
 
-    return WattsUpDevice(seed, **settings)
+    return WattsUpDevice(seed, **read_settings("the simulated wattsup", OF_SIMULATOR, settings))
 
 
 DRIVER = serial_driver(
@@ -179,5 +172,6 @@ DRIVER = serial_driver(
     meter=WattsUp,
     decoder=lambda identity: WattsUpDecoder(identity["interval_s"]),
     probe=probe,
+    declared=SETTINGS,
     simulator=_simulator,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes to packets to readings: the serial protocol of the Watts Up? PRO.
+"""The serial protocol of the Watts Up? PRO: bytes to packets, and packets with times to readings.
 
 Source: the maker's "Communications Protocol", revision 4.41/4.42. Text packets, anything between
 them is ignored:
@@ -10,8 +10,6 @@ The meter's own packets carry the command's letter in lower case: `#h` names the
 packets, `#v` is the version, `#d` is one reading. `_` stands for a field that is not logged.
 There is no checksum and no time stamp; what the fields of one packet say about each other is
 checked instead (`contradiction`).
-
-Packets of a Watts Up? PRO to events, from the bytes and their arrival times alone.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from powermeter.errors import SimulatorError
+from powermeter.meters.settings import Setting
 from powermeter.meters.wattsup.meter import ABORT, ACCURACY, BAUD
 from powermeter.meters.wattsup.protocol import AMPERE_LIMIT, WATT_LIMIT, Packet, PacketSplitter
 from powermeter.simulation.cycle import Cycle
@@ -29,6 +30,12 @@ FIELDS = (
 BANNER = b"\x00\r\nWatts up?\r\n"
 VERSION = b"#v,-,8,1,32768,6,16,4,42,20071130093000,3A;\r\n"
 CRYSTAL_LIMIT = 100e-6  # an ordinary quartz crystal
+SETTINGS = (
+    Setting("volts", "mains voltage", 230.0, unit="V", above=0, most=1000),
+    Setting("hertz", "mains frequency", 50.0, unit="Hz", above=0, most=1000),
+    Setting("power_factor", "of the load", 0.9, above=0, most=1),
+    Setting("rate", "fraction by which its clock is fast", least=-0.5, most=0.5, unset="drawn"),
+)
 _BOOT_S = 2.0
 _MILS_A_KWH = 80  # the tariff that it leaves the factory with: 8 cents
 _MONTH_H = 24 * 30

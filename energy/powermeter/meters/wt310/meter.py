@@ -4,7 +4,7 @@
 *Rate*: one reading each update interval, 0.1 to 5 s, 0.25 s by default. *A reading is the average
 over the update interval before it* (synchronisation source off: the whole interval is used), so
 energies are right rectangles. *Resolution*: five digits of the range, 0.1 mW at 15 V x 0.2 A.
-*Accuracy*: DC ±(0.1 % of the reading + 0.2 % of the range), see `wt310_ranges`. *Clock*: the meter
+*Accuracy*: DC ±(0.1 % of the reading + 0.2 % of the range), see `protocol`. *Clock*: the meter
 sends no time; a reading gets the host time at which its last byte arrived, `latency_s` after the
 update at most. The integrated watt-hours come with each reading, for comparison.
 
@@ -12,7 +12,7 @@ update at most. The integrated watt-hours come with each reading, for comparison
 accuracy. `voltage_range_v` and `current_range_a` say which. Where one is missing and the meter
 stands in auto range, `open()` lets it range for `ranging_s` seconds and fixes the smallest ranges
 that hold 1.1 times the largest reading (the rule of MLPerf and SPEC, which run the whole load for
-it: see `ranging()`).
+it).
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from powermeter.errors import MeterError, NoPacketError, RefusedError, WrongInst
 from powermeter.events import OverRange, Sample
 from powermeter.meters.driver import Driver
 from powermeter.meters.meter import AVERAGE, Meter, Transport
+from powermeter.meters.scpi.conversation import ScpiMeter, ask_name, is_name
 from powermeter.meters.scpi.protocol import parse_number, text
-from powermeter.meters.scpi.settings import ScpiMeter, ask_name, check_settings, is_name, number
 from powermeter.meters.scpi.visa import VisaTransport
+from powermeter.meters.settings import Setting, read_settings
 from powermeter.meters.transport import is_pseudo_terminal
 from powermeter.meters.wt310 import protocol as ranges
 from powermeter.meters.wt310.protocol import ITEMS, READ, Wt310Decoder
@@ -42,20 +43,25 @@ _ERROR = ":STAT:ERR?"
 _HEADROOM = 1.1
 _MOST_CHANGES = 12  # of ranges, until auto range must have settled
 _LINE_BYTES = len(READ) + 60  # request and longest answer
-SETTINGS: dict[str, Any] = {
-    "update_s": 0.25,
-    "mode": "DC",
-    "voltage_range_v": None,
-    "current_range_a": None,
-    "ranging_s": 2.0,
-    "baud": BAUD,
-}
+_FOUND = "as the meter stands, or found by auto range"
+SETTINGS = (
+    Setting("update_s", "update interval", 0.25, unit="s", choices=ranges.UPDATE_S),
+    Setting("mode", "direct current, or effective values", "DC", str, choices=ranges.MODES),
+    Setting("voltage_range_v", "fixed voltage range", None, unit="V",
+            choices=ranges.VOLTAGE_RANGES_V, unset=_FOUND),
+    Setting("current_range_a", "fixed current range", None, unit="A",
+            choices=ranges.ALL_CURRENT_RANGES_A, unset=_FOUND),
+    Setting("ranging_s", "how long auto range looks for a range", 2.0, unit="s", above=0,
+            most=3600),
+    Setting("baud", "speed of the line, as set on the meter", BAUD, int, "Bd", least=300,
+            most=1_000_000),
+)  # fmt: skip
 
 
 class Wt310(ScpiMeter):
     """The meter behind an injected transport; `settings` as in `SETTINGS`.
 
-    `mode` is `DC` or `RMS` (alternating current: the limits are those at 45 to 66 Hz).
+    In mode `RMS` (alternating current) the limits are those at 45 to 66 Hz.
     """
 
     driver = NAME
@@ -70,18 +76,14 @@ class Wt310(ScpiMeter):
         settings: dict[str, Any] | None = None,
         clock: Callable[[], float] = host_time_s,
     ) -> None:
-        chosen = check_settings(settings, SETTINGS, "WT310")
-        update_s = number(chosen, "update_s", "WT310")
-        self._update_s = ranges.check_one_of("update_s", update_s, ranges.UPDATE_S)
-        self._mode = str(chosen["mode"]).upper()
-        if self._mode not in ranges.MODES:
-            raise MeterError(f"WT310 mode must be DC or RMS; got {chosen['mode']}")
-        self._baud = int(number(chosen, "baud", "WT310"))
+        chosen = read_settings(NAME, SETTINGS, settings)
+        self._update_s, self._mode = chosen["update_s"], chosen["mode"]
+        self._baud = chosen["baud"]
         if 0.9 * self._update_s * self._baud < 10 * _LINE_BYTES:
             raise MeterError(
-                f"WT310: {self._baud} baud are too few for a reading each {self._update_s:g} s"
+                f"{NAME}: {self._baud} baud are too few for a reading each {self._update_s:g} s"
             )
-        self._ranging_s = number(chosen, "ranging_s", "WT310")
+        self._ranging_s = chosen["ranging_s"]
         self._wanted = (chosen["voltage_range_v"], chosen["current_range_a"])
         self._range_v, self._range_a = math.nan, math.nan
         self._name, self._model = "", "WT310"
@@ -91,6 +93,7 @@ class Wt310(ScpiMeter):
             answer_s=max(2.0, 3 * self._update_s),
             provenance=provenance,
             clock=clock,
+            ending="crlf",
         )
 
     @property
@@ -140,17 +143,6 @@ class Wt310(ScpiMeter):
         self._talk.ask(":STAT:EESR?")  # reading it clears what happened up to now
         self._check_ranges()
         self._start_polling((READ,), None)
-
-    def ranging(self, seconds: float) -> tuple[float, float]:
-        """Let the meter choose its ranges for `seconds`; the largest voltage and current read.
-
-        For the ranging run over a whole load, which precedes the measured run. Leaves the meter
-        in auto range: `open()` it anew with the ranges to be used.
-        """
-        self._stop_polling()
-        for command in (":INTEG:STOP", ":INTEG:RES"):
-            self._set(command, _ERROR)
-        return self._range_freely(seconds)
 
     def identity(self) -> dict[str, Any]:
         """The meter's name and how it is set up."""
@@ -254,9 +246,14 @@ class Wt310(ScpiMeter):
 
 def open_port(port: str, *, settings: dict[str, Any] | None = None) -> Meter:
     """A WT310 on a serial port; on a pseudo-terminal its joules are `simulated`."""
-    baud = int(number(check_settings(settings, SETTINGS, "WT310"), "baud", "WT310"))
+    chosen = read_settings(NAME, SETTINGS, settings)
     provenance = "simulated" if is_pseudo_terminal(port) else "metered"
-    return Wt310(VisaTransport(port, baud), provenance=provenance, settings=settings)
+    transport = VisaTransport(port, chosen["baud"])
+    try:
+        return Wt310(transport, provenance=provenance, settings=settings)
+    except MeterError:  # a setting that does not go with another
+        transport.close()
+        raise
 
 
 def probe(transport: Transport) -> str | None:
@@ -271,9 +268,10 @@ def _decoder(identity: dict[str, Any]) -> Wt310Decoder:
 
 
 def _simulator(seed: int = 0, **settings: Any) -> Any:
+    from powermeter.meters.wt310.simulator import SETTINGS as OF_SIMULATOR
     from powermeter.meters.wt310.simulator import Wt310Device
 
-    return Wt310Device(seed, **settings)
+    return Wt310Device(seed, **read_settings(f"the simulated {NAME}", OF_SIMULATOR, settings))
 
 
 DRIVER = Driver(
@@ -283,6 +281,7 @@ DRIVER = Driver(
     open_port=open_port,
     decoder=_decoder,
     probe=probe,
+    settings=SETTINGS,
     simulator=_simulator,
     baud=BAUD,
 )

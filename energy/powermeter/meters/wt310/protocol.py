@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges, update intervals and limits of the Yokogawa WT310, WT310E, WT310HC and WT310EH.
+"""The Yokogawa WT310, WT310E, WT310HC and WT310EH: ranges, limits, and lines to readings.
 
-Sources: user's manuals IM WT310E-01EN (ranges) and IM WT310E-02EN or IM WT310-02EN (7.3.2 "Active
-power accuracy", 12 months, 23 ± 5 °C). Not included: temperature after a change of range (0.02 % of
-the voltage range and 5 uA or 500 uA a degree) and self-heating.
+A reading is the line `<EESR>;<COND>;<U>,<I>,<P>,<WH>`, the answer to `READ`, one message with three
+queries (IEEE 488.2 joins their answers by semicolons). `NAN` stands for no data and `INF` for over
+range (display "--OL-"; some firmware says `NAN` there too).
 
-Readings of a WT310 as lines: `<EESR>;<COND>;<U>,<I>,<P>,<WH>`.
-
-That is the answer to `READ`, one message with three queries (IEEE 488.2 joins their answers by
-semicolons). Sources: IM WT310E-17EN, 7.4 (registers) and the numeric data format (`NAN`: no data;
-`INF`: over range, display "--OL-"; some firmware says `NAN` there too).
+Sources: user's manuals IM WT310E-01EN (ranges), IM WT310E-02EN and IM WT310-02EN (7.3.2 "Active
+power accuracy", 12 months, 23 ± 5 °C) and IM WT310E-17EN (7.4 registers; numeric data format). Not
+included: temperature after a change of range (0.02 % of the voltage range and 5 uA or 500 uA a
+degree) and self-heating.
 """
 
 from __future__ import annotations
@@ -28,9 +27,23 @@ OVER_RANGE = 1.4  # of the range: the reading becomes INF
 VOLTAGE_RANGES_V = (15.0, 30.0, 60.0, 150.0, 300.0, 600.0)
 CURRENT_RANGES_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 HIGH_CURRENT_RANGES_A = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+ALL_CURRENT_RANGES_A = (*CURRENT_RANGES_A, HIGH_CURRENT_RANGES_A[-1])
 PEAK_FACTOR = 3.0  # crest factor 3: peaks up to three times the range are measured
 DIGITS = 5  # ":SYSTem:RESolution 5": the range's value has five digits
 TIMER_LIMIT = 2e-4  # integration timer ±0.02 %
+
+#: Bits of the condition register and, of its changes, of the extended event register.
+UPDATED, OVER, PEAK_VOLTAGE, PEAK_CURRENT = 1 << 0, 1 << 6, 1 << 7, 1 << 8
+#: Waits until the measured values are renewed; takes the events since the last time; the values.
+READ = ":COMM:WAIT 1;:STAT:EESR?;:STAT:COND?;:NUM:NORM:VAL?"
+ITEMS = ("U", "I", "P", "WH")
+
+_LINE = re.compile(rb"(\d{1,5});(\d{1,5});([^;]+)")
+_TIME_GAP = 1.5  # periods between two readings above which one is missing
+_PRODUCT, _PRODUCT_OF_RANGE = 0.05, 0.01  # far above the limits of all three together
+_CERTAIN_DIGITS = 2  # digits by which a counter must have moved before it is called stuck
+_BACK = 20  # intervals at the present power by which no counter runs back between two readings
+_OVER_BITS = ((PEAK_VOLTAGE, "voltage peak"), (PEAK_CURRENT, "current peak"), (OVER, "range"))
 
 
 def current_ranges(model: str) -> tuple[float, ...]:
@@ -57,14 +70,6 @@ def smallest_range(ranges: tuple[float, ...], value: float, what: str) -> float:
     raise MeterError(f"WT310: {abs(value):g} {what} is beyond its largest range, {ranges[-1]:g}")
 
 
-def check_one_of(name: str, value: float, values: tuple[float, ...]) -> float:
-    """`value` if the meter has it; else `MeterError` with those it has."""
-    if value not in values:
-        listed = ", ".join(f"{each:g}" for each in values)
-        raise MeterError(f"WT310 {name} must be one of {listed}; got {value:g}")
-    return value
-
-
 def step(range_value: float) -> float:
     """The last digit's weight in a range: 1 mV at 15 V, 10 uA at 0.2 A, 0.1 mW at 3 W."""
     whole, power = range_value, 0
@@ -77,20 +82,6 @@ def step(range_value: float) -> float:
 
 def _high_current(model: str) -> bool:
     return model.upper().endswith(("HC", "EH"))
-
-
-#: Bits of the condition register and, of its changes, of the extended event register.
-UPDATED, OVER, PEAK_VOLTAGE, PEAK_CURRENT = 1 << 0, 1 << 6, 1 << 7, 1 << 8
-#: Waits until the measured values are renewed; takes the events since the last time; the values.
-READ = ":COMM:WAIT 1;:STAT:EESR?;:STAT:COND?;:NUM:NORM:VAL?"
-ITEMS = ("U", "I", "P", "WH")
-
-_LINE = re.compile(rb"(\d{1,5});(\d{1,5});([^;]+)")
-_TIME_GAP = 1.5  # periods between two readings above which one is missing
-_PRODUCT, _PRODUCT_OF_RANGE = 0.05, 0.01  # far above the limits of all three together
-_CERTAIN_DIGITS = 2  # digits by which a counter must have moved before it is called stuck
-_BACK = 20  # intervals at the present power by which no counter runs back between two readings
-_OVER_BITS = ((PEAK_VOLTAGE, "voltage peak"), (PEAK_CURRENT, "current peak"), (OVER, "range"))
 
 
 class Wt310Decoder:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The measuring part of a simulated WT310E: from a power trace to shown values and registers.
+"""A simulated Yokogawa WT310E on its serial line: the commands that its driver and people use.
 
-A simulated Yokogawa WT310E on its serial line: the commands that its driver and people use.
+`Wt310Input` measures, from a power trace to shown values and registers; `Wt310Device` talks.
 
 Modelled: values renewed each update interval of its own oscillator, each the mean over the whole
 interval; errors of the reading and of the range, drawn once from the seed within the data sheet's
@@ -32,6 +32,7 @@ from powermeter.meters.scpi.simulator import (
     Unit,
     nr3,
 )
+from powermeter.meters.settings import Setting
 from powermeter.meters.wt310 import protocol as ranges
 from powermeter.meters.wt310.protocol import OVER, PEAK_CURRENT, PEAK_VOLTAGE, UPDATED
 from powermeter.simulation.device import REBOOT, SKIP, Segment
@@ -40,6 +41,34 @@ CLOCK_LIMIT = 1e-4
 _RAISE, _LOWER, _NEXT = 1.3, 0.3, 1.25  # auto range: shares of a range at which it changes
 
 STOPPED, RUNNING, RESET = "STOP", "START", "RESET"
+SETTINGS = (
+    Setting("bus_v", "true voltage", 12.0, unit="V", above=0, most=1000),
+    Setting("baud", "speed of the line", 9600, int, "Bd", least=300, most=1_000_000),
+    Setting("clock", "error of its clock, as a fraction", least=-0.5, most=0.5, unset="drawn"),
+)
+
+IDENTITY = "YOKOGAWA,WT310E,C3UE12345E,F1.04"
+_BOOT_S = 3.0
+_ITEMS = ("U", "I", "P", "WH", "URANGE", "IRANGE", "NONE")
+_VALUE = re.compile(r"([+-]?[0-9.]+(?:E[+-]?\d+)?)\s*(M|U|K)?(V|A|S)?")
+_MULTIPLIERS = {"": 1.0, "M": 1e-3, "U": 1e-6, "K": 1e3}
+_UNDEFINED = ScpiFault(113, "Undefined Header")
+_BAD_DATA = ScpiFault(141, "Invalid character data")
+_MISSING = ScpiFault(109, "Missing parameter")
+_OUT_OF_RANGE = ScpiFault(222, "Data out of range")
+_BUSY = ScpiFault(221, "Setting conflict")
+#: Settings that choose a word; the first is the one that it is delivered with.
+_WORDS = {
+    ":[INPut:]MODE": ("RMS", "VMEAN", "DC"),
+    ":[INPut:]SYNChronize": ("CURRENT", "VOLTAGE", "OFF"),
+    ":NUMeric:FORMat": ("ASCII",),
+    ":INTEGrate:MODE": ("NORMAL", "CONTINUOUS"),
+}
+_REMOTE, _HEADER, _HOLD = ":COMMunicate:REMote", ":COMMunicate:HEADer", ":HOLD"
+_AVERAGING = ":MEASure:AVERaging[:STATe]"
+_SWITCHED_ON = {_REMOTE: False, _HEADER: True, _HOLD: False}  # also after every restart
+_FREE = (_REMOTE, _HEADER, _HOLD, ":NUMeric:FORMat")  # settings open while integrating
+_STATES = {RUNNING: "STAR", STOPPED: "STOP", RESET: "RES"}
 
 
 class Registers:
@@ -175,30 +204,6 @@ def _chosen(available: tuple[float, ...], present: float, value: float) -> float
     if value <= _LOWER * present:
         return min(present, next(each for each in available if value <= _NEXT * each))
     return present
-
-
-IDENTITY = "YOKOGAWA,WT310E,C3UE12345E,F1.04"
-_BOOT_S = 3.0
-_ITEMS = ("U", "I", "P", "WH", "URANGE", "IRANGE", "NONE")
-_VALUE = re.compile(r"([+-]?[0-9.]+(?:E[+-]?\d+)?)\s*(M|U|K)?(V|A|S)?")
-_MULTIPLIERS = {"": 1.0, "M": 1e-3, "U": 1e-6, "K": 1e3}
-_UNDEFINED = ScpiFault(113, "Undefined Header")
-_BAD_DATA = ScpiFault(141, "Invalid character data")
-_MISSING = ScpiFault(109, "Missing parameter")
-_OUT_OF_RANGE = ScpiFault(222, "Data out of range")
-_BUSY = ScpiFault(221, "Setting conflict")
-#: Settings that choose a word; the first is the one that it is delivered with.
-_WORDS = {
-    ":[INPut:]MODE": ("RMS", "VMEAN", "DC"),
-    ":[INPut:]SYNChronize": ("CURRENT", "VOLTAGE", "OFF"),
-    ":NUMeric:FORMat": ("ASCII",),
-    ":INTEGrate:MODE": ("NORMAL", "CONTINUOUS"),
-}
-_REMOTE, _HEADER, _HOLD = ":COMMunicate:REMote", ":COMMunicate:HEADer", ":HOLD"
-_AVERAGING = ":MEASure:AVERaging[:STATe]"
-_SWITCHED_ON = {_REMOTE: False, _HEADER: True, _HOLD: False}  # also after every restart
-_FREE = (_REMOTE, _HEADER, _HOLD, ":NUMeric:FORMat")  # settings open while integrating
-_STATES = {RUNNING: "STAR", STOPPED: "STOP", RESET: "RES"}
 
 
 class Wt310Device:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..report.paper import repeated_rows
 from ..training.experiment import Experiment, build_table, check
 from .keys import Keys
 
@@ -80,6 +81,8 @@ def load_campaign(path: Path) -> Campaign:
     order = keys.one_of("order", (INTERLEAVED, RANDOMISED))
     order_seed = keys.count("order_seed", 0)
     cells = _cells(keys)
+    places = [(cell.method, cell.network, cell.dataset) for cell in cells]
+    repeated_rows(keys.table("paper"), places, keys.source)  # refuses what the paper has not
     baseline = keys.text("baseline", cells[0].method)
     keys.need(any(cell.method == baseline for cell in cells), "baseline", "the name of a method")
     campaign = Campaign(

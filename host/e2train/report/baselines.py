@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from e2train.report.style import decimals_for
 from e2train.runs.load import ACCELERATOR, FLOAT_ARRAY
 
 # What an experiment file leaves out; these settings tell the plain baselines from all else.
@@ -83,10 +84,10 @@ class Comparison:
         """'43 % more', or '88.1 ± 0.2 % less' of several repeats; empty without a saving."""
         if self.saving is None:
             return ""
-        if self.half is None:
-            size = f"{abs(self.saving):.0f}"
-        else:
-            size = f"{abs(self.saving):.1f} ± {self.half:.1f}"
+        size = f"{abs(self.saving):.0f}"
+        if self.half is not None:
+            places = decimals_for(self.half, self.saving)
+            size = f"{abs(self.saving):.{places}f} ± {self.half:.{places}f}"
         return f"{size} % {'less' if self.saving >= 0 else 'more'}"
 
     @property
@@ -149,9 +150,14 @@ def missing(baseline: Baseline, name: str) -> Comparison:
 def not_comparable(
     baseline: Baseline, name: str, against: str, ours: str | None, theirs: str | None
 ) -> Comparison:
-    """The comparison that cannot be made because the joules are of unlike provenance."""
-    sides = f"{ours or 'missing'} for {name} and {theirs or 'missing'} for {against}"
-    reason = f"The energies do not compare: their provenance is {sides}."
+    """The comparison that cannot be made because the joules have nothing in common.
+
+    `ours` and `theirs` say of which provenance they are; None where there are no joules.
+    """
+    reason = (
+        f"The energies do not compare: those of {name} are {ours or 'missing'}, those of {against} "
+        f"are {theirs or 'missing'}."
+    )
     return Comparison(baseline, name, against, None, reason=reason)
 
 

@@ -83,7 +83,8 @@ def repeated_rows(
         raise UserError(f"{where}: paper.table = {name!r}: expected one of {', '.join(tables)}")
     if not isinstance(rows, dict) or not rows:
         raise UserError(f"{where}: paper.rows = {rows!r}: expected a table of method = row")
-    listed, found = list(places), {}
+    listed = list(places)
+    found: dict[Place, PaperRow] = {}
     for method, row in rows.items():
         found |= _rows_of(method, row, name, listed, where)
     return found

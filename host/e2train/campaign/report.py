@@ -172,13 +172,14 @@ def _page(findings: Findings, pictures: Sequence[Picture]) -> str:
     seen, results, details = findings.seen, [], []
     for place in places(findings.groups):
         own = _own(findings, *place)
+        where = f"{own[0].network} on {own[0].rows[0]['dataset_label']}"
         caption = (
-            f"{own[0].network} on {own[0].rows[0]['dataset_label']}. Means over repeats ± half of "
-            f"the 95 % confidence interval (Student's t). Savings are against {findings.baseline}, "
-            "unless a heading names another baseline, seed by seed."
+            f"{where}. Means over repeats ± half of the 95 % confidence interval (Student's t). "
+            f"Savings are against {findings.baseline}, unless a heading names another baseline; "
+            "they are formed seed by seed."
         )
         results.append(results_table(own, findings.quantities, findings.printed, caption))
-        wide = f"{own[0].network} on {own[0].rows[0]['dataset_label']}: scroll sideways to see all."
+        wide = f"{where}. Scroll sideways where the table is wider than the page."
         details.append(details_table(own, findings.quantities, wide))
     return build_html(
         "campaign.html.jinja",
@@ -235,10 +236,11 @@ def _method(findings: Findings) -> list[tuple[str, str]]:
         (
             "Repeats and intervals",
             "A repeat is a run with another seed. ± is half of the 95 % confidence interval of the "
-            "mean, Student's t with n - 1 degrees of freedom: how far the mean would scatter. "
-            "It does not hold the error that the meter has in every repeat; that stands in a "
-            "column of its own (expanded uncertainty, k = 2, mean of the repeats). The "
-            "simulated meter draws another instrument for each seed: there it scatters too.",
+            "mean, Student's t with n - 1 degrees of freedom. It shows how much the repeats "
+            "differ. It does not include an error that the meter makes alike in every repeat: that "
+            "uncertainty stands in a column of its own (expanded uncertainty, k = 2, mean of the "
+            "repeats). The simulated meter draws its errors anew for each seed, so with it they "
+            "are part of the interval too.",
         ),
         (
             "Energy in total, ratio, saving",
@@ -248,7 +250,8 @@ def _method(findings: Findings) -> list[tuple[str, str]]:
         (
             "Energy above idle",
             "Total less idle power times the window's length. Idle power is the mean of an idle "
-            "run before and one after each cell, on the same meter. A negative value stays so.",
+            "run before and one after each cell, on the same meter. A value below zero is shown as "
+            "it is: the training then took less power than the idle machine.",
         ),
         (
             "Time",

@@ -140,7 +140,7 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def groups(store: Store) -> list[Group]:
-    """Finished cells by method, network and data set: the baseline first, families together."""
+    """Finished cells by method, network and data set: baselines first, families together."""
     planned = {row["id"]: row for row in store.rows("SELECT id, family, settings FROM cells")}
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in cell_rows(store):
@@ -157,7 +157,12 @@ def groups(store: Store) -> list[Group]:
     families = list(dict.fromkeys(group.family for group in listed))
     return sorted(
         listed,
-        key=lambda group: (group.method != baseline, families.index(group.family), group.method),
+        key=lambda group: (
+            group.method != baseline,
+            not group.is_baseline,
+            families.index(group.family),
+            group.method,
+        ),
     )
 
 

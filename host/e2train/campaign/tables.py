@@ -52,7 +52,7 @@ class Quantity:
     def text(self, group: Group) -> str:
         """The value as the page shows it; joules of hardware that does not exist are marked."""
         found = words(self.value(group))
-        if found == NONE or not self.key.startswith("energy"):
+        if found == NONE or not self.key.endswith("_j"):
             return found
         modelled = self.provenance in OF_A_MODEL and group.board_model == FLOAT_ARRAY
         return found + MARK if modelled else found

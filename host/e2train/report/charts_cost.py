@@ -193,7 +193,12 @@ def power_trace(runs: list[Run]) -> Chart | None:
         caption=(
             "Power as the meter logged it, all cells on the same scales: the area below a line "
             "is energy. "
-            + ("Long logs: minimum to maximum (band) and mean (line). " if long else "")
+            + (
+                "Long logs are summarised: the band spans minimum to maximum, the line is the "
+                "mean. "
+                if long
+                else ""
+            )
             + "A break in a line is a gap in the log. "
             + (f"Without a log: {', '.join(absent)}. " if absent else "")
             + hypothetical_words(logged)

@@ -68,7 +68,8 @@ def accuracy_energy(runs: list[Run]) -> Chart | None:
         caption=(
             "Top-1 accuracy on the test data against the energy of the whole training; up and to "
             "the left is better. Horizontal bars: uncertainty of the energy (k = 2). Thin lines: "
-            "the way there, from evaluation to evaluation. Hollow markers: not finished. "
+            "accuracy and energy so far at each evaluation during the training. Hollow markers: "
+            "cells that have not finished. "
             + ("A panel for each provenance: they do not compare. " if len(panels) > 1 else "")
             + hypothetical_words(runs)
         ),

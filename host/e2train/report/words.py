@@ -23,8 +23,8 @@ PROVENANCE_MEANING = {
     "simulated": (
         "Joules of a simulated meter. Its power follows the energy model and its samples pass, "
         "byte by byte, through the serial line, driver, recorder and integrator that a real meter "
-        "would use. So it proves the way of measuring; it says nothing about a board, and no "
-        "instrument was attached."
+        "would use. This tests the measuring procedure. No instrument was attached, so the joules "
+        "say what the model says of a board and nothing more."
     ),
 }
 
@@ -34,8 +34,9 @@ def method_of_measurement(runs: list[Run]) -> list[tuple[str, str]]:
     terms = [
         (
             "Top-1 and top-5 accuracy",
-            "Percent of all test samples, evaluated at the end with the weights that the method "
-            "hands out (averaged weights where it averages).",
+            "Percent of all test samples, evaluated at the end of the training. Methods that "
+            "average weights (SWA) are evaluated with the averaged weights, all others with the "
+            "last.",
         ),
         ("Baseline", _baseline(runs)),
         (

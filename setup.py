@@ -9,7 +9,10 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).resolve().parent
 INIT = (HERE / "host/e2train/__init__.py").read_text(encoding="utf-8")
 VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE).group(1)
-DATA = ["*.toml", "*.npz", "*.html", "*.css", "*.js", "*.json", "*.txt", "*.cpp", "*.hpp", "*.h"]
+DATA = [
+    "*.toml", "*.npz", "*.html", "*.css", "*.js", "*.json", "*.txt", "*.cpp", "*.hpp", "*.h",
+    "templates/*.jinja",
+]  # fmt: skip
 
 setup(
     name="e2train",
@@ -44,7 +47,7 @@ setup(
         "modbus": ["pymodbus==3.16.1"],
         "scpi": ["pyvisa", "pyvisa-py"],
         "cluster": ["dask", "distributed"],
-        "report": ["matplotlib", "scipy"],
+        "report": ["jinja2", "matplotlib", "scipy"],
         "test": [
             "hypothesis",
             "libclang",

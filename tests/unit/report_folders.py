@@ -64,14 +64,15 @@ def make_run(
     """
     random = np.random.default_rng([seed, *cell.name.encode()])
     folder.mkdir(parents=True)
+    arithmetic = "float32" if cell.name in ("sgd-fp32", "smd", "slu") else "fixed"
     (folder / "experiment.toml").write_text(
         f'name = "cell"\n[train]\nmethod = "{cell.provenance}"\niterations = {iterations}\n'
-        f"drops = [0.5, 0.75]\n[slu]\nenabled = {str(cell.skips).lower()}\n"
+        f"drops = [0.5, 0.75]\n{_method(cell, arithmetic)}"
     )
     start = {
         "event": "start", "schema": 1, "name": cell.name, "method": cell.name,
         "network": network, "dataset": dataset, "dataset_label": label,
-        "arithmetic": "float32" if cell.name in ("sgd-fp32", "smd", "slu") else "fixed",
+        "arithmetic": arithmetic,
         "iterations": iterations, "batch": 128, "seed": seed, "layers": LAYERS, "blocks": BLOCKS,
     }  # fmt: skip
     work = _Work(cell, iterations, random)
@@ -91,6 +92,21 @@ def make_run(
     if cell.provenance and samples:
         write_samples(folder, work.seconds * (until or iterations) / iterations, samples, random)
     return folder
+
+
+def _method(cell: Made, arithmetic: str) -> str:
+    """The tables of an experiment file that say how the cell is trained."""
+    parts = set(cell.name.split("-")) & {"psg", "smd", "slu", "e2train"}
+    if cell.predicts or parts & {"psg", "e2train"}:
+        update = "psg"
+    else:  # cells of other names are no baseline: nothing else tells them from one
+        update = "sgd" if parts or cell.name in ("sgd-fp32", "fixed8") else "signsgd"
+    drop = 0.5 if cell.drops or parts & {"smd", "e2train"} else 0.0
+    skip = 0.2 if cell.skips or parts & {"slu", "e2train"} else 0.0
+    return (
+        f'[method]\narithmetic = "{arithmetic}"\nupdate = "{update}"\n'
+        f"[smd]\ndrop = {drop}\n[slu]\nskip = {skip}\n[swa]\nstart = 1.0\n"
+    )
 
 
 def write_samples(folder: Path, seconds: float, count: int, random: np.random.Generator) -> None:

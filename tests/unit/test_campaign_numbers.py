@@ -5,23 +5,35 @@ import csv
 import json
 import math
 import random
+import re
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2train.campaign.export import export
+from campaign_results import finish
+from e2train.campaign import live
 from e2train.campaign.idle import above_idle
 from e2train.campaign.live import live_page, write_live_page
 from e2train.campaign.plan import load_campaign
-from e2train.campaign.schema import RESULT_COLUMNS
-from e2train.campaign.statistics import Group, estimate, ratios, saving
+from e2train.campaign.statistics import Group, estimate, export, ratios, saving
 from e2train.campaign.status import snapshot
 from e2train.campaign.store import Claim, Store
-from e2train.campaign.tables import columns, html_table, words
+from e2train.campaign.tables import details_table, quantities, words
 from e2train.errors import UserError
+from e2train.report import html
+from e2train.report.paper import paper_tables, repeated_rows
 from powermeter import Joules, WindowResult
 from powermeter.energy.budget import Budget
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CAMPAIGNS = Path(__file__).resolve().parents[2] / "experiments" / "campaigns"
 
 
 def window(joules=300.0, seconds=100.0, gain=0.0, own=0.0, provenance="metered", reason=""):
@@ -153,25 +165,6 @@ smd = { drop = 0.5 }
 """
 
 
-def finish(store, cell, joules, provenance, top1):
-    claim = Claim(cell, f"token of {cell}", "w", "h", 10.0)
-    assert store.claim(claim)
-    row = dict.fromkeys(RESULT_COLUMNS, None) | {
-        "cell": cell, "dataset_label": "UCI digits 8x8", "top1": top1, "top5": 99.0,
-        "energy_j": joules, "energy_uncertainty_j": joules / 100, "energy_provenance": provenance,
-        "window_s": joules / 3, "net_energy_j": joules / 10, "net_energy_uncertainty_j": 1.0,
-        "modelled_j": 7.0, "macs": 1, "bit_operations": str(10**19), "iterations_offered": 20,
-        "iterations_run": 20, "host_seconds": 1.0, "worker": "w", "attempts": 1,
-        "raw_sha256": "ab" * 32,
-    }  # fmt: skip
-    points = [
-        {"cell": cell, "iteration": step, "joules": joules * step / 20, "provenance": provenance,
-         "modelled_joules": 7.0 * step / 20, "loss": loss, "top1": accuracy}
-        for step in (10, 20) for loss, accuracy in ((1.0 / step, None), (None, top1))
-    ]  # fmt: skip
-    assert store.finish(claim, row, points)
-
-
 @pytest.fixture
 def store(tmp_path):
     file = tmp_path / "numbers.toml"
@@ -211,7 +204,7 @@ def test_simulated_joules_never_stand_below_another_heading(store):
     from e2train.campaign.statistics import groups
 
     found = groups(store)
-    table = columns(found, "sgd-fp32")
+    table = quantities(found, "sgd-fp32")
     smd = next(one for one in found if one.method == "smd")
     for column in table:
         value = column.value(smd)
@@ -219,7 +212,8 @@ def test_simulated_joules_never_stand_below_another_heading(store):
             assert "simulated" in column.heading
         if "metered" in column.heading:
             assert value is None
-    assert "55.50" in html_table(found, table, "caption")
+    rows = {row.name: row.cells for row in details_table(found, table, "caption").rows}
+    assert any("55.50" in cell for cell in rows["smd"])
 
 
 def test_report_without_a_finished_cell(tmp_path):
@@ -258,3 +252,156 @@ def test_snapshot_and_live_page(store, tmp_path):
     assert "http://" not in page and "https://" not in page and "<script" not in page
     write_live_page(tmp_path, seen)
     assert [path.name for path in tmp_path.glob("live*")] == ["live.html"]
+
+
+def test_live_page_is_left_out_without_jinja2(store, tmp_path, monkeypatch, capsys):
+    """A board without jinja2 runs its campaign all the same, and says so once."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    for remembered in (live._can_write_pages, html.environment):
+        remembered.cache_clear()
+    try:
+        write_live_page(tmp_path, snapshot(store))
+        write_live_page(tmp_path, snapshot(store), over=True)
+    finally:
+        live._can_write_pages.cache_clear()
+    assert capsys.readouterr().err.splitlines() == [
+        "no live.html: the HTML pages need jinja2: pip install e2train[report]"
+    ]
+    assert not (tmp_path / "live.html").exists()
+
+
+# ---- both baselines ------------------------------------------------------------------------------
+
+BOTH = """
+name = "both"
+on = [["resnet-8", "digits"]]
+seeds = [0, 1]
+baseline = "plain"
+[[methods]]
+name = "plain"
+[[methods]]
+name = "eight"
+method = { arithmetic = "fixed" }
+[[methods]]
+name = "e2train"
+train = { energy_ratio = 0.67 }
+method = { arithmetic = "fixed", update = "psg" }
+smd = { drop = 0.5 }
+slu = { skip = 0.2 }
+"""
+
+
+def both(tmp_path, joules, provenance="simulated"):
+    """A store of these joules by method and seed; methods that are not named do not run."""
+    file = tmp_path / "both.toml"
+    file.write_text(BOTH)
+    store = Store.create(tmp_path / "campaign")
+    store.enter(load_campaign(file), "simulated")
+    for method, values in joules.items():
+        for seed, value in enumerate(values):
+            finish(store, f"{method}.resnet-8.digits.seed{seed}", value, provenance, 97.0)
+    return store
+
+
+def opened(store, out):
+    """The written report, its comparisons by baseline, and what the page says before figures."""
+    pytest.importorskip("matplotlib")
+    from e2train.campaign.report import write_report
+
+    written = write_report(store, out)
+    summary = json.loads(written.summary.read_text())
+    assert list(summary)[:3] == ["schema", "headline", "comparisons"]
+    page = written.page.read_text().partition("<figure>")[0]
+    return written, {one["baseline"]: one for one in summary["comparisons"]}, page
+
+
+def test_more_energy_than_8_bit_training_is_said_first(tmp_path):
+    """143 J against 100 J and 160 J against 110 J: 44.2 % more; recognised whatever its name."""
+    joules = {"plain": (500.0, 560.0), "eight": (100.0, 110.0), "e2train": (143.0, 160.0)}
+    written, found, page = opened(both(tmp_path, joules), tmp_path / "out")
+    more = 100 * ((143 / 100 - 1) + (160 / 110 - 1)) / 2
+    less = 100 * ((1 - 143 / 500) + (1 - 160 / 560)) / 2
+    assert found["fixed8"]["energy_saving"] == pytest.approx(-more)
+    assert found["sgd-fp32"]["energy_saving"] == pytest.approx(less)
+    assert (found["fixed8"]["run"], found["sgd-fp32"]["run"]) == ("eight", "plain")
+    assert found["sgd-fp32"]["hypothetical"] and not found["fixed8"]["hypothetical"]
+    assert {one["energy_provenance"] for one in found.values()} == {"simulated"}
+    for text in (written.headline, page):
+        assert re.search(r"44 ± \d+ % more than eight", text)
+    assert "no float32 kernel exists" in page
+
+
+def test_a_campaign_without_8_bit_training_says_so(tmp_path):
+    joules = {"plain": (500.0, 560.0), "e2train": (143.0, 160.0)}
+    written, found, page = opened(both(tmp_path, joules, "metered"), tmp_path / "out")
+    assert found["fixed8"]["energy_saving"] is None
+    assert "No finished run of 8-bit fixed-point training" in page
+    assert "no comparison with fixed8" in written.headline
+    assert not found["sgd-fp32"]["hypothetical"]
+    assert "at the supply of the machine that computed in float32" in page
+
+
+# ---- the paper's printed figures -----------------------------------------------------------------
+
+
+def test_every_row_that_a_committed_campaign_names_is_printed_in_the_paper():
+    """Each file that repeats a table shows every row of it that it can run."""
+    repeated = {}
+    for file in sorted(CAMPAIGNS.glob("*.toml")):
+        campaign = load_campaign(file)
+        places = [(cell.method, cell.network, cell.dataset) for cell in campaign.cells]
+        chosen = tomllib.loads(campaign.text).get("paper", {})
+        rows = set(repeated_rows(chosen, places, str(file)).values())
+        if rows:
+            repeated[file.stem] = rows
+    assert sorted(repeated) == ["table1", "table2", "table3", "table4"]
+    for name, rows in repeated.items():
+        assert rows == set(paper_tables()[name].rows)
+
+
+def test_printed_savings_follow_the_papers_closed_form():
+    """A misprint in the data would show: 1 - 2/3 · (1 - skip) · 0.37 gives every one of table 3."""
+    for row in paper_tables()["table3"].rows:
+        skip = float(row.row.split()[0]) / 100
+        assert row.computational_saving == pytest.approx(
+            100 * (1 - 2 / 3 * (1 - skip) * 0.37), abs=0.01
+        )
+
+
+@pytest.mark.parametrize(
+    ("paper", "said"),
+    [
+        ('table = "table9"\nrows = { plain = "SMB" }', "paper.table = 'table9': expected one of"),
+        ('table = "table2"', "paper.rows = None"),
+        ('table = "table2"\nrows = { plain = "Adam" }', "'Adam': table2 has the rows '32-bit SGD'"),
+        ('table = "table2"\nrows = { adam = "PSG" }', "'adam' is no method"),
+        ('table = "table2"\nrows = { plain = "PSG" }', "where this campaign does not run"),
+        ('table = "table2"\nrow = "PSG"', "unknown key paper.row"),
+    ],
+)
+def test_a_wrong_reference_to_the_paper_is_one_line(tmp_path, paper, said):
+    file = tmp_path / "wrong.toml"
+    file.write_text(BOTH.replace("[[methods]]", f"[paper]\n{paper}\n[[methods]]", 1))
+    with pytest.raises(UserError) as caught:
+        load_campaign(file)
+    assert said in str(caught.value) and str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_papers_figures_stand_beside_ours(tmp_path):
+    pytest.importorskip("matplotlib")
+    from e2train.campaign.report import write_report
+
+    campaign = load_campaign(CAMPAIGNS / "table2.toml")
+    store = Store.create(tmp_path / "campaign")
+    store.enter(campaign, "simulated")
+    for cell in campaign.cells:
+        if cell.seed < 2:
+            finish(store, cell.id, 100.0 + cell.seed, "simulated", 90.0)
+    written = write_report(store, tmp_path / "out")
+    rows = {row["method"]: row for row in json.loads(written.summary.read_text())["rows"]}
+    assert (rows["psg"]["paper"]["top1"], rows["psg"]["paper"]["energy_saving"]) == (92.59, 63.28)
+    assert rows["signsgd"]["paper"]["energy_saving"] is None
+    page = written.page.read_text()
+    assert "Energy saving, paper, metered by its authors [%]" in page
+    assert "<td>63.28</td>" in page and "<td>92.59</td>" in page

@@ -9,13 +9,13 @@ import itertools
 import json
 import re
 import sys
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from markupsafe import escape
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 

@@ -173,7 +173,7 @@ def accuracy_energy(store: Store, panel: Panel) -> Chart | None:
                     x, y, color=look.color, linestyle=line, marker=look.marker,
                     markersize=look.size * 0.6, label=shown(group.method),
                 )  # fmt: skip
-        axes.set_xlabel(f"Energy up to there, {panel.provenance} [J]")
+        axes.set_xlabel(f"Energy spent so far, {panel.provenance} [J]")
         axes.set_ylabel("Top-1 accuracy [%]")
         axes.set_xlim(0, None)
         legend_below(figure, axes)

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..checked import Settings, build, decoded, is_number, read_toml
 from ..errors import UserError
+from ..report.paper import repeated_rows
 from ..training.experiment import Experiment, check
 
 INTERLEAVED, RANDOMISED = "interleaved", "randomised"
@@ -69,6 +70,8 @@ def load_campaign(path: Path) -> Campaign:
     order = keys.one_of("order", (INTERLEAVED, RANDOMISED))
     order_seed = keys.count("order_seed", 0)
     cells = _cells(keys)
+    places = [(cell.method, cell.network, cell.dataset) for cell in cells]
+    repeated_rows(keys.table("paper"), places, keys.source)  # refuses what the paper has not
     baseline = keys.text("baseline", cells[0].method)
     keys.need(any(cell.method == baseline for cell in cells), "baseline", "the name of a method")
     campaign = Campaign(

@@ -3,121 +3,136 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from string import Template
-from typing import BinaryIO
 
 import e2train
 
 from ..errors import UserError
-from ..files import write_atomically, write_text
-from ..report.page import POLICY, STYLE, Picture
-from ..report.render import load_matplotlib, render
-from ..report.style import DARK, LIGHT, shown
+from ..files import write_text
+from ..report import Report
+from ..report.baselines import HYPOTHETICAL, OF_A_MODEL, Comparison, comparison_words, is_e2train
+from ..report.html import build_html
+from ..report.paper import PaperRow, Place, paper_tables, repeated_rows
+from ..report.render import Picture, load_matplotlib, picture_of, write_png
+from ..report.style import shown
 from ..report.words import PROVENANCE_MEANING
+from ..runs.load import FLOAT_ARRAY
 from .figures import Panel, charts
-from .statistics import CONFIDENCE, MODELLED, Group, groups, places, provenances
+from .statistics import (
+    CONFIDENCE,
+    MODELLED,
+    Group,
+    baseline_of,
+    comparisons_of,
+    estimate,
+    groups,
+    places,
+    provenances,
+    ratios,
+)
 from .status import Snapshot, snapshot
 from .store import FAILED, FINISHED, Store
-from .tables import Column, columns, html_table, summary_rows, words
+from .tables import Quantity, details_table, quantities, results_table, summary_rows, words
 
-_PAGE = Template(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>$style</style>
-</head>
-<body>
-<header>
-<p class="what">Measurement campaign · $name</p>
-<h1>$title</h1>
-<p class="where">$standing</p>
-</header>
-<main>
-$notes
-<section aria-label="Figures" class="figures">
-$figures
-</section>
-<section>
-<h2>Accuracy, energy and time</h2>
-$tables
-</section>
-<section>
-<h2>How these numbers came to be</h2>
-$method
-</section>
-<p class="fine">e2train $version. Every cell, with the hash of its raw log: cells.csv of
-<code>e2train campaign export</code>.</p>
-</main>
-</body>
-</html>
-"""
-)
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @dataclass(frozen=True)
-class Written:
-    """Where a report was written, and its first line."""
+class Findings:
+    """What the report is made of: finished methods, their quantities, the paper's rows."""
 
-    page: Path
-    summary: Path
-    figures: tuple[Path, ...]
-    headline: str
+    seen: Snapshot
+    groups: Sequence[Group]
+    baseline: str
+    quantities: Sequence[Quantity]
+    printed: Mapping[Place, PaperRow]
 
 
-def write_report(store: Store, out: Path) -> Written:
+def write_report(store: Store, out: Path) -> Report:
     """Report on the finished cells. Raises UserError where none is, or the folder is no place."""
     load_matplotlib()
-    found, seen = groups(store), snapshot(store)
+    found, baseline = groups(store), store.get("baseline") or ""
     if not found:
         raise UserError(f"{store.path.parent}: no cell has finished yet")
-    baseline = store.get("baseline") or ""
+    known = quantities(found, baseline)
+    findings = Findings(snapshot(store), found, baseline, known, _printed(store))
     panels = _panels(found, baseline)
-    drawn = charts(store, found, panels)
     subtitles = _subtitles(panels)
-    pictures = {
-        key: Picture(
-            chart, render(chart, LIGHT, subtitles[key]), render(chart, DARK, subtitles[key])
-        )
-        for key, chart in drawn.items()
-    }
-    table = columns(found, baseline)
-    title = headline(found, table, baseline)
+    drawn = charts(store, found, panels)
+    pictures = {key: picture_of(chart, subtitles[key]) for key, chart in drawn.items()}
     figures = tuple(out / "figures" / f"{key}.png" for key in pictures)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for file, picture in zip(figures, pictures.values(), strict=True):
-        _write_png(file, picture.light)
-    page = _page(seen, found, table, baseline, title, [*pictures.values()])
-    write_text(out / "report.html", page)
-    summary = {
+        write_png(file, picture.light)
+    page, summary = out / "report.html", out / "summary.json"
+    write_text(page, _page(findings, [*pictures.values()]))
+    text = json.dumps(summarise(findings), indent=1, allow_nan=False, ensure_ascii=False)
+    write_text(summary, text + "\n")
+    return Report(page, summary, figures, headline(findings))
+
+
+def _printed(store: Store) -> dict[Place, PaperRow]:
+    """The rows of the paper that the campaign's file says it repeats."""
+    chosen = tomllib.loads(store.get("text") or "").get("paper", {})
+    cells = store.rows("SELECT DISTINCT method, network, dataset FROM cells")
+    planned = [(row["method"], row["network"], row["dataset"]) for row in cells]
+    return repeated_rows(chosen, planned, str(store.path))
+
+
+def summarise(findings: Findings) -> dict[str, object]:
+    """The content of summary.json."""
+    return {
         "schema": 1,
-        "name": seen.name,
-        "meter": seen.meter,
-        "baseline": baseline,
+        "headline": headline(findings),
+        "comparisons": [
+            {"method": group.method, "network": group.network, "dataset": group.dataset}
+            | one.as_dict()
+            for group in leading(findings)
+            for one in _comparisons(findings, group)
+        ],
+        "name": findings.seen.name,
+        "meter": findings.seen.meter,
+        "baseline": findings.baseline,
         "confidence": CONFIDENCE,
-        "cells": seen.counts,
-        "rows": summary_rows(found, table),
+        "cells": findings.seen.counts,
+        "rows": summary_rows(findings.groups, findings.quantities, findings.printed),
     }
-    text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text(out / "summary.json", text + "\n")
-    return Written(out / "report.html", out / "summary.json", figures, title)
 
 
-def _write_png(file: Path, png: bytes) -> None:
-    def put(stream: BinaryIO) -> None:
-        stream.write(png)
+def _own(findings: Findings, network: str, dataset: str) -> list[Group]:
+    return [g for g in findings.groups if (g.network, g.dataset) == (network, dataset)]
 
-    write_atomically(file, put)
+
+def _comparisons(findings: Findings, group: Group) -> list[Comparison]:
+    own = _own(findings, group.network, group.dataset)
+    return comparisons_of(group, own, findings.baseline, provenances(own)[0])
+
+
+def leading(findings: Findings) -> list[Group]:
+    """The method of each network and data set that the report opens with, most saved first.
+
+    E2-Train, else the method that saves most energy; a baseline only if there is nothing else.
+    """
+
+    def prominence(group: Group) -> tuple[bool, bool, float]:
+        own = _own(findings, group.network, group.dataset)
+        base = baseline_of(group, own, findings.baseline)
+        ratio = ratios(group, base, "energy_j", provenances(own)[0])
+        return (
+            is_e2train(group.settings or {}),
+            not group.is_baseline and group.method != findings.baseline,
+            -ratio.mean if ratio else -1e9,
+        )
+
+    found = [max(_own(findings, *place), key=prominence) for place in places(findings.groups)]
+    return sorted(found, key=prominence, reverse=True)
 
 
 def _panels(found: Sequence[Group], baseline: str) -> list[Panel]:
@@ -142,80 +157,61 @@ def _subtitles(panels: Sequence[Panel]) -> dict[str, str]:
     }
 
 
-def headline(found: Sequence[Group], table: Sequence[Column], baseline: str) -> str:
-    """One line out of the data: the method that saves most energy, with its provenance."""
-    provenance = provenances(found)[0]
-    column = next(one for one in table if one.key == f"saving_{provenance}")
-    top1 = next(one for one in table if one.key == "top1")
-    others = [(group, column.value(group)) for group in found if group.method != baseline]
-    saved = [(group, value) for group, value in others if value is not None]
-    if not saved:
-        count = sum(len(group.rows) for group in found)
-        return f"{count} finished cells, none to compare with {baseline} yet"
-    group, best = max(saved, key=lambda item: item[1].mean)
-    verb = "less" if best.mean >= 0 else "more"
-    amount = words(best).lstrip("−")
-    return (
-        f"{group.method} on {group.network}: {amount} % {verb} energy ({provenance}) than "
-        f"{baseline}, top-1 {words(top1.value(group))} %"
-    )
+def headline(findings: Findings) -> str:
+    """One line out of the data: the leading method's energy against the baselines, its top-1."""
+    group = leading(findings)[0]
+    made = _comparisons(findings, group)
+    if not any(one.saving is not None for one in made):
+        count = sum(len(group.rows) for group in findings.groups)
+        return f"{count} finished cells, none to compare with {findings.baseline} yet"
+    top1 = words(estimate(list(group.by_seed("top1").values())))
+    return f"{group.method} on {group.network}: {comparison_words(made)}; top-1 {top1} %"
 
 
-def _page(
-    seen: Snapshot,
-    found: Sequence[Group],
-    table: Sequence[Column],
-    baseline: str,
-    title: str,
-    pictures: Sequence[Picture],
-) -> str:
-    colors = {name: getattr(LIGHT, name) for name in ("paper", "ink", "muted", "grid")}
-    colors |= {f"d{name}": getattr(DARK, name) for name in ("paper", "ink", "muted", "grid")}
-    tables = []
-    for network, dataset in places(found):
-        own = [group for group in found if (group.network, group.dataset) == (network, dataset)]
+def _page(findings: Findings, pictures: Sequence[Picture]) -> str:
+    seen, results, details = findings.seen, [], []
+    for place in places(findings.groups):
+        own = _own(findings, *place)
+        where = f"{own[0].network} on {own[0].rows[0]['dataset_label']}"
         caption = (
-            f"{network} on {own[0].rows[0]['dataset_label']}. Means over repeats ± half of the "
-            f"95 % confidence interval (Student's t). Savings against {baseline}, seed by seed."
+            f"{where}. Means over repeats ± half of the 95 % confidence interval (Student's t). "
+            f"Savings are against {findings.baseline}, unless a heading names another baseline; "
+            "they are formed seed by seed."
         )
-        tables.append(html_table(own, table, caption))
-    return _PAGE.substitute(
-        policy=POLICY,
-        title=escape(title),
-        style=STYLE.substitute(colors),
-        name=escape(seen.name),
-        standing=escape(f"{seen.sentence}. Energy: {' and '.join(provenances(found))}."),
-        notes=_notes(seen, found),
-        figures="\n".join(_figure(picture) for picture in pictures),
-        tables="\n".join(tables),
-        method=_method(found),
-        version=escape(e2train.__version__),
+        results.append(results_table(own, findings.quantities, findings.printed, caption))
+        wide = f"{where}. Scroll sideways where the table is wider than the page."
+        details.append(details_table(own, findings.quantities, wide))
+    return build_html(
+        "campaign.html.jinja",
+        headline=headline(findings),
+        name=seen.name,
+        standing=f"{seen.sentence}. Energy: {' and '.join(provenances(findings.groups))}.",
+        comparisons=[one for g in leading(findings) for one in _comparisons(findings, g)],
+        notes=_notes(findings),
+        pictures=pictures,
+        results=results,
+        details=details,
+        terms=_method(findings),
+        version=e2train.__version__,
     )
 
 
-def _figure(picture: Picture) -> str:
-    chart = picture.chart
-    return (
-        "<figure><picture>"
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_data(picture.dark)}">'
-        f'<img src="{_data(picture.light)}" alt="{escape(chart.alt)}">'
-        f"</picture><figcaption><strong>{escape(chart.title)}.</strong> {escape(chart.caption)}"
-        "</figcaption></figure>"
-    )
-
-
-def _data(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _notes(seen: Snapshot, found: Sequence[Group]) -> str:
-    """What a reader must know before the figures."""
+def _notes(findings: Findings) -> list[str]:
+    """What a reader must know before the figures, one line each."""
+    seen, found = findings.seen, findings.groups
     lines = []
     listed = provenances(found)
     if "simulated" in listed:
         lines.append(
             "Simulated energy comes from a simulated meter driven by an energy model: it is no "
             "measurement of hardware."
+        )
+    floats = [group.method for group in found if group.board_model == FLOAT_ARRAY]
+    if floats and any(name in OF_A_MODEL for name in listed):
+        names = ", ".join(dict.fromkeys(floats))
+        lines.append(
+            f"Simulated and modelled energy of {names} is {HYPOTHETICAL}. What one would take is "
+            "modelled."
         )
     if listed == [MODELLED]:
         lines.append("No cell has an energy from a meter; figures show modelled energy.")
@@ -231,19 +227,20 @@ def _notes(seen: Snapshot, found: Sequence[Group]) -> str:
     single = [group.method for group in found if len(group.rows) == 1]
     if single:
         lines.append(f"One repeat, so no confidence interval: {', '.join(dict.fromkeys(single))}.")
-    text = "".join(f"<p>{escape(line)}</p>" for line in dict.fromkeys(lines))
-    return f'<div class="notes" role="note">{text}</div>' if text else ""
+    return list(dict.fromkeys(lines))
 
 
-def _method(found: Sequence[Group]) -> str:
+def _method(findings: Findings) -> list[tuple[str, str]]:
+    """Terms and their definitions."""
     terms = [
         (
             "Repeats and intervals",
             "A repeat is a run with another seed. ± is half of the 95 % confidence interval of the "
-            "mean, Student's t with n - 1 degrees of freedom: how far the mean would scatter. "
-            "It does not hold the error that the meter has in every repeat; that stands in a "
-            "column of its own (expanded uncertainty, k = 2, mean of the repeats). The "
-            "simulated meter draws another instrument for each seed: there it scatters too.",
+            "mean, Student's t with n - 1 degrees of freedom. It shows how much the repeats "
+            "differ. It does not include an error that the meter makes alike in every repeat: that "
+            "uncertainty stands in a column of its own (expanded uncertainty, k = 2, mean of the "
+            "repeats). The simulated meter draws its errors anew for each seed, so with it they "
+            "are part of the interval too.",
         ),
         (
             "Energy in total, ratio, saving",
@@ -253,7 +250,8 @@ def _method(found: Sequence[Group]) -> str:
         (
             "Energy above idle",
             "Total less idle power times the window's length. Idle power is the mean of an idle "
-            "run before and one after each cell, on the same meter. A negative value stays so.",
+            "run before and one after each cell, on the same meter. A value below zero is shown as "
+            "it is: the training then took less power than the idle machine.",
         ),
         (
             "Time",
@@ -261,7 +259,17 @@ def _method(found: Sequence[Group]) -> str:
             "modelled time of the board, not of the computer that trained.",
         ),
     ]
-    listed = dict.fromkeys([*provenances(found), MODELLED])
+    if findings.printed:
+        chosen = set(findings.printed.values())
+        titles = [t.title for t in paper_tables().values() if chosen & set(t.rows)]
+        terms.append(
+            (
+                "The paper's figures",
+                "Printed in Wang et al., E2-Train, NeurIPS 2019. "
+                f"{'; '.join(titles)}. Its authors metered the energies on a ZedBoard with their "
+                "own implementation; its savings are over 32-bit floating-point SGD.",
+            )
+        )
+    listed = dict.fromkeys([*provenances(findings.groups), MODELLED])
     terms += [(f"Provenance: {name}", PROVENANCE_MEANING[name]) for name in listed]
-    rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in terms)
-    return f"<dl>{rows}</dl>"
+    return terms

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repeats to means with Student-t confidence intervals, and ratios paired by seed.
+"""Results as rows and as CSV; repeats to means with Student-t intervals, ratios paired by seed.
 
 A seed is a block: the cells of one seed ran next to each other, so ratios are formed within it,
 where slow drift cancels, and then averaged.
@@ -7,21 +7,36 @@ where slow drift cancels, and then averaged.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from powermeter import PROVENANCES
 
 from ..errors import UserError
-from .export import cell_rows
-from .store import FINISHED, Store
+from ..files import write_text
+from ..report.baselines import BASELINES, Baseline, Comparison, missing, not_comparable
+from ..runs.load import ACCELERATOR, FLOAT_ARRAY, flattened
+from .schema import RESULT_COLUMNS
 
 CONFIDENCE = 0.95
 MODELLED = "modelled"
 Row = dict[str, Any]
+CELL_COLUMNS = ("method", "network", "dataset", "seed", "state", "error")
+POINT_COLUMNS = (
+    "cell", "iteration", "joules", "provenance", "modelled_joules", "loss", "top1",
+)  # fmt: skip
+_CELLS = """
+SELECT cells.id AS id, cells.method, cells.network, cells.dataset, cells.seed, cells.state,
+       cells.error, results.* FROM cells LEFT JOIN results ON results.cell = cells.id
+ORDER BY position
+"""
 
 
 @dataclass(frozen=True)
@@ -35,13 +50,32 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """The finished repeats of one method on one network and data set, in the order of seeds."""
+    """The finished repeats of one method on one network and data set, in the order of seeds.
+
+    `settings` are the experiment's, as {"method.update": "sgd", ...}; None where nobody knows them.
+    """
 
     method: str
     family: str
     network: str
     dataset: str
     rows: tuple[Row, ...]
+    settings: Mapping[str, object] | None = None
+
+    def is_trained_as(self, baseline: Baseline) -> bool:
+        """Whether this method is that baseline, by its settings; its name does not matter."""
+        return self.settings is not None and baseline.is_trained_by(self.settings)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is one of the two baselines that reports compare with."""
+        return any(self.is_trained_as(baseline) for baseline in BASELINES)
+
+    @property
+    def board_model(self) -> str:
+        """Whose joules a simulated or modelled energy of this method stands for."""
+        known = self.settings or {}
+        return FLOAT_ARRAY if known.get("method.arithmetic") == "float32" else ACCELERATOR
 
     def by_seed(self, key: str, provenance: str | None = None) -> dict[int, float]:
         """Values of a result's column by seed; only joules of that provenance, where one is given.
@@ -56,6 +90,33 @@ class Group:
             if row[key] is not None
             and (provenance is None or row["energy_provenance"] == provenance)
         }
+
+
+def cell_rows(store: Store) -> list[dict[str, Any]]:
+    """One row a cell, finished or not, in the campaign's order."""
+    return [row | {"cell": row["id"]} for row in store.rows(_CELLS)]
+
+
+def export(store: Store, folder: Path) -> tuple[Path, Path]:
+    """Write cells.csv and points.csv into `folder`; each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first, *rest = RESULT_COLUMNS
+    cells, points = folder / "cells.csv", folder / "points.csv"
+    write_text(cells, to_csv(cell_rows(store), (first, *CELL_COLUMNS, *rest)))
+    query = (
+        "SELECT points.* FROM points JOIN cells ON cells.id = cell ORDER BY position, points.rowid"
+    )
+    write_text(points, to_csv(store.rows(query), POINT_COLUMNS))
+    return cells, points
+
+
+def to_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
+    """RFC 4180 text with a heading; None is empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate | None:
@@ -80,23 +141,29 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def groups(store: Store) -> list[Group]:
-    """Finished cells by method, network and data set: the baseline first, families together."""
-    family = {row["id"]: row["family"] for row in store.rows("SELECT id, family FROM cells")}
+    """Finished cells by method, network and data set: baselines first, families together."""
+    planned = {row["id"]: row for row in store.rows("SELECT id, family, settings FROM cells")}
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in cell_rows(store):
         if row["state"] == FINISHED:
             key = (row["method"], row["network"], row["dataset"])
-            found.setdefault(key, []).append(row | {"family": family[row["cell"]]})
+            found.setdefault(key, []).append(row)
     listed = [
-        Group(method, rows[0]["family"], network, dataset,
-              tuple(sorted(rows, key=lambda row: row["seed"])))
+        Group(method, planned[rows[0]["cell"]]["family"], network, dataset,
+              tuple(sorted(rows, key=lambda row: row["seed"])),
+              flattened(json.loads(planned[rows[0]["cell"]]["settings"])))
         for (method, network, dataset), rows in found.items()
     ]  # fmt: skip
     baseline = store.get("baseline")
     families = list(dict.fromkeys(group.family for group in listed))
     return sorted(
         listed,
-        key=lambda group: (group.method != baseline, families.index(group.family), group.method),
+        key=lambda group: (
+            group.method != baseline,
+            not group.is_baseline,
+            families.index(group.family),
+            group.method,
+        ),
     )
 
 
@@ -112,6 +179,62 @@ def baseline_of(group: Group, all_groups: Sequence[Group], baseline: str) -> Gro
         if same and other.method == baseline:
             return other
     return None
+
+
+def trained_as(baseline: Baseline, group: Group, all_groups: Sequence[Group]) -> Group | None:
+    """The repeats of `baseline` on the network and data set of `group`, whatever their name.
+
+    Of several, those that bear the baseline's usual name.
+    """
+    found = [
+        other
+        for other in all_groups
+        if (other.network, other.dataset) == (group.network, group.dataset)
+        and other.is_trained_as(baseline)
+    ]
+    found.sort(key=lambda other: other.method != baseline.key)
+    return next(iter(found), None)
+
+
+def compare(group: Group, base: Group | None, baseline: Baseline, provenance: str) -> Comparison:
+    """The energy of `group` against `base`, which is that `baseline`, seed by seed."""
+    name = f"{group.method} on {group.network}, {group.rows[0]['dataset_label']},"
+    if base is None:
+        return missing(baseline, name)
+    saved = saving(ratios(group, base, "energy_j", provenance))
+    if saved is None:
+        return not_comparable(baseline, name, base.method, _joules_of(group), _joules_of(base))
+    models = (group.board_model, base.board_model)
+    return Comparison(
+        baseline, name, base.method, saved.mean, saved.half, provenance,
+        FLOAT_ARRAY if FLOAT_ARRAY in models else ACCELERATOR,
+    )  # fmt: skip
+
+
+def comparisons_of(
+    group: Group, all_groups: Sequence[Group], own_baseline: str, provenance: str
+) -> list[Comparison]:
+    """`group` against the two baselines, and against the campaign's own if that is another."""
+    made = [
+        compare(group, trained_as(baseline, group, all_groups), baseline, provenance)
+        for baseline in BASELINES
+        if not group.is_trained_as(baseline)
+    ]
+    base = baseline_of(group, all_groups, own_baseline)
+    if base is not None and base is not group and not base.is_baseline:
+        other = Baseline(base.method, f"the campaign's baseline, {base.method}", "")
+        made.insert(0, compare(group, base, other, provenance))
+    return made
+
+
+def _joules_of(group: Group) -> str | None:
+    """'metered (seed 0) and simulated (seed 1)'; None where there are no joules."""
+    parts = []
+    for name in PROVENANCES:
+        seeds = [row["seed"] for row in group.rows if row["energy_provenance"] == name]
+        if seeds:
+            parts.append(f"{name} (seed {', '.join(map(str, seeds))})")
+    return " and ".join(parts) or None
 
 
 def provenances(all_groups: Sequence[Group]) -> list[str]:

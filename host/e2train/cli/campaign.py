@@ -131,7 +131,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Where it goes [the campaign folder].")] = None,
 ) -> None:
     """Write cells.csv (one row a cell) and points.csv (its curve)."""
-    from ..campaign.export import export as write
+    from ..campaign.statistics import export as write
 
     store = _store(where)
     cells, points = write(store, out if out is not None else store.path.parent)

@@ -7,14 +7,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from e2train.errors import UserError
-from e2train.files import write_atomically, write_text
+from e2train.files import write_text
 from e2train.report import charts_cost, charts_training
-from e2train.report.page import Picture, build_page
-from e2train.report.render import Chart, load_matplotlib, render
-from e2train.report.style import DARK, LIGHT, sentence_of, shown
+from e2train.report.page import build_page
+from e2train.report.render import Picture, load_matplotlib, picture_of, write_png
+from e2train.report.style import sentence_of, shown
 from e2train.report.summary import headline, summarise
 from e2train.runs.load import Run, load_runs
 
@@ -51,8 +50,9 @@ def write_report(paths: list[Path], out: Path | None = None) -> Report:
     load_matplotlib()  # before reading hours of logs
     runs = load_runs(paths)
     folder = out if out is not None else default_folder(paths)
+    subtitle = shown(sentence_of(runs), 72)
     charts = {key: chart for key, make in CHARTS.items() if (chart := make(runs))}
-    pictures = {key: _picture(chart, runs) for key, chart in charts.items()}
+    pictures = {key: picture_of(chart, subtitle) for key, chart in charts.items()}
     try:
         return _write(folder, runs, pictures)
     except OSError as error:
@@ -69,17 +69,12 @@ def default_folder(paths: list[Path]) -> Path:
     return paths[0].parent
 
 
-def _picture(chart: Chart, runs: list[Run]) -> Picture:
-    subtitle = shown(sentence_of(runs), 72)
-    return Picture(chart, render(chart, LIGHT, subtitle), render(chart, DARK, subtitle))
-
-
 def _write(folder: Path, runs: list[Run], pictures: dict[str, Picture]) -> Report:
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for key in CHARTS:
         if key in pictures:
-            _write_png(figures / f"{key}.png", pictures[key].light)
+            write_png(figures / f"{key}.png", pictures[key].light)
         else:  # an older report may have had something to show
             (figures / f"{key}.png").unlink(missing_ok=True)
     page, summary = folder / "report.html", folder / "summary.json"
@@ -88,10 +83,3 @@ def _write(folder: Path, runs: list[Run], pictures: dict[str, Picture]) -> Repor
     write_text(summary, text + "\n")
     drawn = tuple(figures / f"{key}.png" for key in pictures)
     return Report(page, summary, drawn, headline(runs))
-
-
-def _write_png(file: Path, png: bytes) -> None:
-    def put(stream: BinaryIO) -> None:
-        stream.write(png)
-
-    write_atomically(file, put)

@@ -12,7 +12,7 @@ from e2train.report.charts_training import draw_smoothed, legend_label
 from e2train.report.power import PowerTrace, read_trace
 from e2train.report.render import Chart, legend_below
 from e2train.report.style import Theme, cell_styles, joules, shown
-from e2train.report.summary import last_energy
+from e2train.report.summary import hypothetical_words, last_energy
 from e2train.runs.load import Run
 
 if TYPE_CHECKING:
@@ -193,9 +193,15 @@ def power_trace(runs: list[Run]) -> Chart | None:
         caption=(
             "Power as the meter logged it, all cells on the same scales: the area below a line "
             "is energy. "
-            + ("Long logs: minimum to maximum (band) and mean (line). " if long else "")
+            + (
+                "Long logs are summarised: the band spans minimum to maximum, the line is the "
+                "mean. "
+                if long
+                else ""
+            )
             + "A break in a line is a gap in the log. "
-            + (f"Without a log: {', '.join(absent)}." if absent else "")
+            + (f"Without a log: {', '.join(absent)}. " if absent else "")
+            + hypothetical_words(logged)
         ),
         alt=f"Power over time. {said}.",
         height=1.2 + max(1.9, 0.95 * len(logged)),

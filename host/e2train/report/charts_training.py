@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from e2train.report.render import Chart, legend_below
 from e2train.report.style import CellStyle, Theme, cell_styles, joules, shown
-from e2train.report.summary import provenances_of
+from e2train.report.summary import hypothetical_words, provenances_of
 from e2train.runs.load import Energy, Evaluation, Run
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ def accuracy_energy(runs: list[Run]) -> Chart | None:
         caption=(
             "Top-1 accuracy on the test data against the energy of the whole training; up and to "
             "the left is better. Horizontal bars: uncertainty of the energy (k = 2). Thin lines: "
-            "the way there, from evaluation to evaluation. Hollow markers: not finished. "
-            + ("A panel for each provenance: they do not compare." if len(panels) > 1 else "")
+            "accuracy and energy so far at each evaluation during the training. Hollow markers: "
+            "cells that have not finished. "
+            + ("A panel for each provenance: they do not compare. " if len(panels) > 1 else "")
+            + hypothetical_words(runs)
         ),
         alt=f"Top-1 accuracy against energy. {said}.",
         height=1.4 + 2.5 * len(panels),

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Charts to PNG. The only module of the report that loads matplotlib, and only when it draws."""
+"""Charts to PNG files. No other module of the report loads matplotlib."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from e2train.errors import UserError
-from e2train.report.style import Theme
+from e2train.files import write_atomically
+from e2train.report.style import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +39,15 @@ class Chart:
     draw: Callable[[Figure, Theme], None]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A chart with its two PNGs."""
+
+    chart: Chart
+    light: bytes
+    dark: bytes
+
+
 def load_matplotlib() -> Any:
     """Import matplotlib with the Agg backend, or raise UserError saying how to install it."""
     try:
@@ -45,6 +56,20 @@ def load_matplotlib() -> Any:
         raise UserError("the report needs matplotlib: pip install e2train[report]") from None
     matplotlib.use("Agg")
     return matplotlib
+
+
+def picture_of(chart: Chart, subtitle: str) -> Picture:
+    """Draw `chart` for light and for dark pages."""
+    return Picture(chart, render(chart, LIGHT, subtitle), render(chart, DARK, subtitle))
+
+
+def write_png(file: Path, png: bytes) -> None:
+    """Write a picture, whole or not at all."""
+
+    def put(stream: BinaryIO) -> None:
+        stream.write(png)
+
+    write_atomically(file, put)
 
 
 def render(chart: Chart, theme: Theme, subtitle: str) -> bytes:

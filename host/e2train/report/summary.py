@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Savings against 32-bit SGD, and the summary that other programs read."""
+"""Savings against the two baselines, and the summary that other programs read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from e2train.report.baselines import (
+    BASELINES,
+    FIXED8,
+    FLOAT32,
+    HYPOTHETICAL,
+    OF_A_MODEL,
+    Baseline,
+    Comparison,
+    comparison_words,
+    is_e2train,
+    missing,
+    not_comparable,
+)
 from e2train.runs.events import SCHEMA
-from e2train.runs.load import BASELINE, LAST, Energy, Result, Run
+from e2train.runs.load import (
+    ACCELERATOR,
+    FLOAT_ARRAY,
+    LAST,
+    Energy,
+    Result,
+    Run,
+)
 from powermeter import PROVENANCES
 
 
@@ -27,17 +47,57 @@ def saving(spent: float, baseline: float) -> float | None:
     return 100.0 * (1.0 - spent / baseline) if baseline > 0 else None
 
 
-def baseline_of(run: Run, runs: list[Run]) -> Run | None:
-    """The finished 32-bit SGD cell that `run` is compared with: of its own seed if there is one."""
-    cells = [other for other in runs if other.name == BASELINE and other.result]
-    own_seed = [other for other in cells if other.seed == run.seed]
-    return next(iter(own_seed or cells), None)
+def trained_by(run: Run, baseline: Baseline) -> bool:
+    """Whether `run` is that baseline, by its settings; its name does not matter."""
+    settings = run.settings | {"method.arithmetic": run.arithmetic}
+    return baseline.is_trained_by(settings)
+
+
+def baseline_of(run: Run, runs: list[Run], baseline: Baseline = FLOAT32) -> Run | None:
+    """The finished baseline that `run` is compared with: of its own seed if there is one.
+
+    Of several, the one that bears the baseline's usual name.
+    """
+    cells = [other for other in runs if other.result and trained_by(other, baseline)]
+    cells.sort(key=lambda other: (other.seed != run.seed, other.name != baseline.key))
+    return next(iter(cells), None)
+
+
+def compare(run: Run, result: Result, runs: list[Run], baseline: Baseline) -> Comparison:
+    """The energy of the finished `run` against that of `baseline`'s run.
+
+    Where neither has joules of a meter, operations × cost are compared, which are modelled.
+    """
+    base = baseline_of(run, runs, baseline)
+    if base is None or base.result is None:
+        return missing(baseline, run.label)
+    ours, theirs = result.energy, base.result.energy
+    if ours is None and theirs is None:
+        ours = Energy(result.modelled_joules, None, "modelled")
+        theirs = Energy(base.result.modelled_joules, None, "modelled")
+    saved = energy_saving(ours, theirs)
+    if saved is None:
+        sides = [energy.provenance if energy else None for energy in (ours, theirs)]
+        return not_comparable(baseline, run.label, base.label, *sides)
+    models = (run.board_model, base.board_model)
+    return Comparison(
+        baseline, run.label, base.label, saved,
+        provenance=ours.provenance if ours else None,
+        board_model=FLOAT_ARRAY if FLOAT_ARRAY in models else ACCELERATOR,
+    )  # fmt: skip
+
+
+def comparisons_of(run: Run, runs: list[Run]) -> list[Comparison]:
+    """The finished `run` against both baselines; a baseline is not compared with itself."""
+    if run.result is None:
+        return []
+    return [compare(run, run.result, runs, one) for one in BASELINES if not trained_by(run, one)]
 
 
 def savings_of(run: Run, result: Result, runs: list[Run]) -> Savings:
     """Savings of the finished `run` against standard mini-batch 32-bit SGD.
 
-    The baseline is the cell `sgd-fp32` of the same report. Without one, MACs and bit operations
+    The baseline is the 32-bit SGD cell of the same report. Without one, MACs and bit operations
     are compared with what 32-bit SGD would spend on as many iterations as were offered (its count
     for each iteration is part of the result), and there is no energy saving.
     """
@@ -65,6 +125,17 @@ def energy_saving(spent: Energy | None, baseline: Energy | None) -> float | None
     return saving(spent.joules, baseline.joules)
 
 
+def is_hypothetical(run: Run, provenance: str | None) -> bool:
+    """Whether such joules of `run` are those of float32 hardware that this board has not got."""
+    return run.board_model == FLOAT_ARRAY and provenance in OF_A_MODEL
+
+
+def hypothetical_words(runs: list[Run]) -> str:
+    """Whose joules are those of no board, as a sentence; empty where there are none."""
+    names = [r.label for r in runs if (e := last_energy(r)) and is_hypothetical(r, e.provenance)]
+    return f"Energy of {', '.join(names)} is {HYPOTHETICAL}." if names else ""
+
+
 def provenances_of(energies: Iterable[Energy | None]) -> list[str]:
     """The provenances that occur, in the fixed order of PROVENANCES."""
     found = {energy.provenance for energy in energies if energy}
@@ -81,11 +152,15 @@ def last_energy(run: Run) -> Energy | None:
 def summarise(runs: list[Run]) -> dict[str, Any]:
     """The content of summary.json.
 
-    `cells` holds finished cells only, so that no number of a half-trained network is taken for a
-    result; a key `unfinished` lists the others, where there are any.
+    `headline` and `comparisons` are what the page opens with. `cells` holds finished cells only,
+    so that no number of a half-trained network is taken for a result; a key `unfinished` lists
+    the others, where there are any.
     """
+    shown = leading(runs)
     summary: dict[str, Any] = {
         "schema": SCHEMA,
+        "headline": headline(runs),
+        "comparisons": [one.as_dict() for one in comparisons_of(shown, runs)] if shown else [],
         "dataset": runs[0].dataset,
         "network": runs[0].network,
         "cells": [_cell(run, run.result, runs) for run in runs if run.result],
@@ -115,35 +190,43 @@ def _cell(run: Run, result: Result, runs: list[Run]) -> dict[str, Any]:
         "energy_uncertainty_joules": energy.uncertainty if energy else None,
         "energy_provenance": energy.provenance if energy else None,
         "energy_saving": savings.energy,
+        "energy_saving_fixed8": compare(run, result, runs, FIXED8).saving,
         "skip_ratio": result.skip_ratio,
         "predictor_share": result.predictor_share,
         "seconds": result.seconds,
     }
 
 
-def headline(runs: list[Run]) -> str:
-    """One line out of the data: the E2-Train cell, else the one that saves most computing."""
+def leading(runs: list[Run]) -> Run | None:
+    """The finished cell that the report opens with; None where no cell has finished.
+
+    E2-Train, else the cell that saves most computing; a baseline only if there is nothing else.
+    """
+
+    def prominence(item: tuple[Run, Result]) -> tuple[bool, bool, float]:
+        run, result = item
+        computing = savings_of(run, result, runs).bit_operations
+        return (
+            is_e2train(run.settings) or LAST in (run.name, run.method),
+            not any(trained_by(run, baseline) for baseline in BASELINES),
+            computing if computing is not None else -1e9,
+        )
+
     finished = [(run, run.result) for run in runs if run.result]
-    if not finished:
+    return max(finished, key=prominence)[0] if finished else None
+
+
+def headline(runs: list[Run]) -> str:
+    """One line out of the data: the leading cell's accuracy, and its energy against baselines."""
+    run = leading(runs)
+    if run is None or run.result is None:
         return "No finished cell yet"
-    savings = {run.label: savings_of(run, result, runs) for run, result in finished}
-
-    def prominence(item: tuple[Run, Result]) -> tuple[bool, float]:
-        run = item[0]
-        computing = savings[run.label].bit_operations
-        return LAST in (run.name, run.method), computing if computing is not None else -1e9
-
-    run, result = max(finished, key=prominence)
-    line = f"{run.label}: {result.top1:.1f} % top-1"
-    if run.name == BASELINE:
+    line = f"{run.label}: {run.result.top1:.1f} % top-1"
+    comparisons = comparisons_of(run, runs)
+    if any(one.saving is not None for one in comparisons):
+        return f"{line}, {comparison_words(comparisons)}"
+    saved = savings_of(run, run.result, runs).bit_operations
+    if saved is None or trained_by(run, FLOAT32):
         return line
-    saved = savings[run.label]
-    if saved.energy is not None and result.energy:
-        line += f", {_more_or_less(saved.energy)} energy ({result.energy.provenance})"
-    elif saved.bit_operations is not None:
-        line += f", {_more_or_less(saved.bit_operations)} computing (bit operations)"
-    return line
-
-
-def _more_or_less(percent: float) -> str:
-    return f"{abs(percent):.0f} % {'less' if percent >= 0 else 'more'}"
+    amount = f"{abs(saved):.0f} % {'less' if saved >= 0 else 'more'}"
+    return f"{line}, {amount} computing (bit operations)"

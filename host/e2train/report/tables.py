@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison table and the table of settings, as HTML."""
+"""The comparison table and the table of settings of the run report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 
+from e2train.report.baselines import FIXED8, HYPOTHETICAL
+from e2train.report.html import NONE, Table, TableRow
 from e2train.report.style import LIGHT, cell_styles, joules, sentence_of
-from e2train.report.summary import last_energy, provenances_of, savings_of
+from e2train.report.summary import (
+    compare,
+    is_hypothetical,
+    last_energy,
+    provenances_of,
+    savings_of,
+)
 from e2train.runs.load import Energy, Run
 
-NONE = "–"
+MARK = " †"
 
 
 @dataclass(frozen=True)
@@ -22,28 +29,33 @@ class Column:
     cell: Callable[[Run], str]
 
 
-def comparison_table(runs: list[Run]) -> str:
+def comparison_table(runs: list[Run]) -> Table:
     """One row a cell. Every heading over joules says where the joules come from."""
     columns = _columns(runs)
     styles = cell_styles(runs, LIGHT)
-    head = "".join(f'<th scope="col">{escape(column.heading)}</th>' for column in columns)
-    rows = "".join(
-        f'<tr><th scope="row"><span class="swatch" style="background:{styles[run.label].color}">'
-        f"</span>{escape(run.label)}{_state(run)}</th>"
-        + "".join(f"<td>{escape(column.cell(run))}</td>" for column in columns)
-        + "</tr>"
+    rows = [
+        TableRow(
+            run.label,
+            [column.cell(run) for column in columns],
+            swatch=styles[run.label].color,
+            state="" if run.result else run.state,
+        )
         for run in runs
+    ]
+    marked = any(MARK in cell for row in rows for cell in row.cells)
+    return Table(
+        caption=(
+            f"{sentence_of(runs)}. Savings are against {_against(runs)}, unless a heading names "
+            "another baseline."
+        ),
+        label="Comparison of the cells",
+        corner="Cell",
+        headings=[column.heading for column in columns],
+        rows=rows,
+        footnote=f"{MARK.strip()} {HYPOTHETICAL}; what it would take is modelled."
+        if marked
+        else "",
     )
-    return (
-        '<div class="wide" tabindex="0" role="region" aria-label="Comparison of the cells"><table>'
-        f"<caption>{escape(sentence_of(runs))}. Savings against {escape(_against(runs))}.</caption>"
-        f'<thead><tr><th scope="col" class="text">Cell</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _state(run: Run) -> str:
-    return "" if run.result else f'<span class="state">{escape(run.state)}</span>'
 
 
 def _against(runs: list[Run]) -> str:
@@ -82,15 +94,27 @@ def _energy_columns(provenance: str, runs: list[Run]) -> list[Column]:
 
     def amount(run: Run) -> str:
         energy = own(run)
-        return joules(energy.joules, energy.uncertainty) if energy else NONE
+        return _marked_joules(run, energy) if energy else NONE
 
     def saved(run: Run) -> str:
         return _percent(_saving(run, runs, "energy")) if own(run) else NONE
 
+    def saved_from_fixed8(run: Run) -> str:
+        if not run.result or not own(run):
+            return NONE
+        return _percent(compare(run, run.result, runs, FIXED8).saving)
+
     return [
         Column(f"Energy, {provenance} [J]", amount),
         Column(f"Energy saving, {provenance} [%]", saved),
+        Column(f"Energy saving against {FIXED8.key}, {provenance} [%]", saved_from_fixed8),
     ]
+
+
+def _marked_joules(run: Run, energy: Energy) -> str:
+    """'13.20 ± 0.20', marked where no such hardware exists."""
+    text = joules(energy.joules, energy.uncertainty)
+    return text + MARK if is_hypothetical(run, energy.provenance) else text
 
 
 def _percent(value: float | None, places: int = 1) -> str:
@@ -111,7 +135,7 @@ def _saving(run: Run, runs: list[Run], what: str) -> float | None:
 
 def _modelled(run: Run) -> str:
     last = run.result or (run.progress[-1] if run.progress else None)
-    return joules(last.modelled_joules, None) if last else NONE
+    return _marked_joules(run, Energy(last.modelled_joules, None, "modelled")) if last else NONE
 
 
 def _skip_ratio(run: Run) -> float | None:
@@ -131,25 +155,22 @@ def _iterations(run: Run) -> str:
     return f"{ran} of {run.iteration} so far"
 
 
-def settings_table(runs: list[Run]) -> str:
+def settings_table(runs: list[Run]) -> Table:
     """Settings of each cell side by side; those in which the cells differ come first."""
     tables = [_settings(run) for run in runs]
     keys = list(dict.fromkeys(key for table in tables for key in table))
     differ = {key: len({table.get(key) for table in tables}) > 1 for key in keys}
     keys.sort(key=lambda key: not differ[key])
-    head = "".join(f'<th scope="col" class="text">{escape(run.label)}</th>' for run in runs)
-    rows = "".join(
-        f"<tr{'' if differ[key] else ' class=' + chr(34) + 'same' + chr(34)}>"
-        f'<th scope="row">{escape(key)}</th>'
-        + "".join(f'<td class="text">{escape(table.get(key, NONE))}</td>' for table in tables)
-        + "</tr>"
-        for key in keys
-    )
-    return (
-        '<div class="wide" tabindex="0" role="region" aria-label="Experiment settings"><table>'
-        "<caption>Settings in which the cells differ come first; the rest is grey.</caption>"
-        f'<thead><tr><th scope="col" class="text">Setting</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+    return Table(
+        caption="Settings in which the cells differ come first; the rest is grey.",
+        label="Experiment settings",
+        corner="Setting",
+        headings=[run.label for run in runs],
+        rows=[
+            TableRow(key, [table.get(key, NONE) for table in tables], grey=not differ[key])
+            for key in keys
+        ],
+        is_text=True,
     )
 
 

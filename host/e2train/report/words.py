@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import platform
-from html import escape
 
 import numpy as np
 
 import e2train
+from e2train.report.baselines import FIXED8, FLOAT32
 from e2train.report.render import load_matplotlib
-from e2train.report.summary import last_energy, provenances_of
-from e2train.runs.load import BASELINE, Run
+from e2train.report.summary import hypothetical_words, last_energy, provenances_of, trained_by
+from e2train.runs.load import Run
 
 PROVENANCE_MEANING = {
     "metered": "Joules of an external instrument at the supply of the machine that trained.",
@@ -23,21 +23,28 @@ PROVENANCE_MEANING = {
     "simulated": (
         "Joules of a simulated meter. Its power follows the energy model and its samples pass, "
         "byte by byte, through the serial line, driver, recorder and integrator that a real meter "
-        "would use. So it proves the way of measuring; it says nothing about a board, and no "
-        "instrument was attached."
+        "would use. This tests the measuring procedure. No instrument was attached, so the joules "
+        "say what the model says of a board and nothing more."
     ),
 }
 
 
-def method_of_measurement(runs: list[Run]) -> str:
-    """Definitions of every column, as an HTML definition list."""
+def method_of_measurement(runs: list[Run]) -> list[tuple[str, str]]:
+    """Terms and their definitions: every column, the baselines, every provenance."""
     terms = [
         (
             "Top-1 and top-5 accuracy",
-            "Percent of all test samples, evaluated at the end with the weights that the method "
-            "hands out (averaged weights where it averages).",
+            "Percent of all test samples, evaluated at the end of the training. Methods that "
+            "average weights (SWA) are evaluated with the averaged weights, all others with the "
+            "last.",
         ),
         ("Baseline", _baseline(runs)),
+        (
+            f"Saving against {FIXED8.key} (energy_saving_fixed8)",
+            "The same ratio of energies against 8-bit fixed-point training without any of the "
+            "paper's methods. Both sides run on the same accelerator, so this saving is the "
+            "methods' own.",
+        ),
         (
             "MAC saving (mac_saving)",
             "100 · (1 - MACs / MACs of the baseline). Multiply-accumulates are counted by the "
@@ -71,19 +78,19 @@ def method_of_measurement(runs: list[Run]) -> str:
         ]
         listed = f" Energy of: {', '.join(cells)}." if cells else ""
         terms.append((f"Provenance: {provenance}", PROVENANCE_MEANING[provenance] + listed))
-    rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in terms)
-    return f"<dl>{rows}</dl>"
+    return terms
 
 
 def _baseline(runs: list[Run]) -> str:
     text = "Every saving is against standard mini-batch SGD in 32-bit arithmetic"
-    if any(run.name == BASELINE and run.result for run in runs):
+    names = [run.label for run in runs if run.result and trained_by(run, FLOAT32)]
+    if names:
         return (
-            f"{text}: the cell {BASELINE} of this report (of the same seed, where there are "
-            "several)."
+            f"{text}: the cell {' or '.join(names)} of this report (of the same seed, where there "
+            "are several). It is recognised by its settings, not by its name."
         )
     return (
-        f"{text}. No finished cell {BASELINE} is in this report, so MACs and bit operations are "
+        f"{text}. No finished cell of this report trains so. MACs and bit operations are therefore "
         "compared with what it would count for as many iterations as were offered, and there is "
         "no energy saving."
     )
@@ -98,6 +105,8 @@ def notes(runs: list[Run]) -> list[str]:
             "Simulated energy comes from a simulated meter driven by an energy model: it is no "
             "measurement of hardware."
         )
+    if words := hypothetical_words(runs):
+        lines.append(f"{words} What one would take is modelled.")
     if len(provenances_of(energies)) > 1:
         lines.append(
             "The cells differ in where their energy comes from "
@@ -134,11 +143,10 @@ def _miscounted(run: Run) -> list[str]:
 
 
 def versions() -> str:
-    """Software that made this report, as HTML."""
+    """Software that made this report."""
     matplotlib = load_matplotlib()
-    text = (
+    return (
         f"Report by e2train {e2train.__version__} with Python {platform.python_version()}, "
         f"NumPy {np.__version__} and matplotlib {matplotlib.__version__}. Run folders and "
         "summary: schema 1."
     )
-    return f'<p class="fine">{escape(text)}</p>'

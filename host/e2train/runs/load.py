@@ -14,11 +14,13 @@ from e2train.errors import UserError
 from e2train.runs.events import SCHEMA
 from powermeter import PROVENANCES
 
-BASELINE = "sgd-fp32"
 # The order in which cells stand in every figure and table: the baseline first, the sum of it all
 # last, anything else between them in the order in which it was given.
-ORDER = (BASELINE, "sgd", "smb", "fixed8", "signsgd", "psg", "smd", "sd", "slu")
+ORDER = ("sgd-fp32", "sgd", "smb", "fixed8", "signsgd", "psg", "smd", "sd", "slu")
 LAST = "e2train"
+# What a simulated or modelled joule of a run speaks of: the board's accelerator, or an array of
+# floating-point units that nobody has built for this board.
+ACCELERATOR, FLOAT_ARRAY = "accelerator", "hypothetical-float-array"
 # What this report writes itself, so that `e2train report runs/demo/*` works a second time.
 OUTPUTS = ("report.html", "summary.json", "figures")
 
@@ -33,7 +35,7 @@ class Energy:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressEvent:
     """One progress event. Ratios and shares in percent; energy and counts since the start."""
 
     iteration: int
@@ -82,7 +84,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """One cell: what started, what happened, what came out (`result` is None while it runs)."""
+    """One cell: what started, what happened, what came out (`result` is None while it runs).
+
+    `board_model` says whose joules a simulated or modelled energy of this run stands for.
+    """
 
     folder: Path
     label: str
@@ -92,12 +97,13 @@ class Run:
     dataset: str
     dataset_label: str
     arithmetic: str
+    board_model: str
     iterations: int
     batch: int
     seed: int
     layers: tuple[str, ...]
     blocks: tuple[str, ...]
-    progress: tuple[Progress, ...]
+    progress: tuple[ProgressEvent, ...]
     evaluations: tuple[Evaluation, ...]
     result: Result | None
     settings: dict[str, object]
@@ -161,6 +167,7 @@ def load_run(folder: Path) -> Run:
         dataset=start.text("dataset"),
         dataset_label=start.text("dataset_label"),
         arithmetic=start.text("arithmetic"),
+        board_model=_board_model(start),
         iterations=start.count("iterations"),
         batch=start.count("batch"),
         seed=start.count("seed"),
@@ -247,6 +254,13 @@ def _check_schema(fields: Fields) -> None:
         raise UserError(f"{fields.where}: schema {schema}, but this e2train reads schema {SCHEMA}")
 
 
+def _board_model(start: Fields) -> str:
+    """The board that the run's energy model speaks of; older runs name their arithmetic only."""
+    if "board_model" in start.values:
+        return start.one_of("board_model", (ACCELERATOR, FLOAT_ARRAY))
+    return ACCELERATOR if start.text("arithmetic") == "fixed" else FLOAT_ARRAY
+
+
 def _energy(fields: Fields) -> Energy | None:
     """The `energy` of an event; None where the meter is missing or its log has a gap."""
     if fields.values.get("energy", 0) is None:
@@ -259,8 +273,8 @@ def _energy(fields: Fields) -> Energy | None:
     return Energy(joules, uncertainty, part.one_of("provenance", PROVENANCES))
 
 
-def _progress(fields: Fields) -> Progress:
-    return Progress(
+def _progress(fields: Fields) -> ProgressEvent:
+    return ProgressEvent(
         iteration=fields.count("iteration"),
         iterations_run=fields.count("iterations_run"),
         loss=fields.optional_number("loss"),
@@ -339,16 +353,17 @@ def _macs_by_pass(fields: Fields) -> dict[str, dict[tuple[int, int], int]]:
 def _read_settings(file: Path) -> dict[str, object]:
     """The experiment, flattened: {"train.batch": 128, ...}."""
     try:
-        return _flatten(parse_toml(_read_bytes(file)))
+        return flattened(parse_toml(_read_bytes(file)))
     except ValueError as error:
         raise UserError(f"{file}: not a TOML file ({error})") from None
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings as {"train.batch": 128, ...}."""
     flat: dict[str, object] = {}
     for key, value in table.items():
         if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flattened(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
     return flat

@@ -61,31 +61,30 @@ def locked(path: Path, *, wait: bool = False, needed: bool = True) -> Iterator[b
     """Hold the lock file `path`, which is made where it is missing (flock).
 
     The system releases it where the process dies. Yields False where another process has it (with
-    `wait`, waits for that one), or where the file system has no locks and none is `needed`.
+    `wait`, waits for that one), or where there can be no lock and none is `needed`.
 
-    Raises:
-        LocksMissing: the file system has no locks, and one is `needed`.
+    Raises, where a lock is `needed`:
+        LocksMissing: the file system has none.
         UserError: the lock file cannot be opened or locked.
     """
+    descriptor = None
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be locked: {error.strerror}") from error
-    try:
-        held = True
         try:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = True
         except BlockingIOError:
             held = False
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise UserError(f"{path}: cannot be locked: {error.strerror}") from error
-            if needed:
+            if needed and error.errno in _NO_LOCKS:
                 raise LocksMissing(str(path.parent), str(error.strerror)) from error
+            if needed:
+                raise UserError(f"{path}: cannot be locked: {error.strerror}") from error
             held = False
         yield held
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def check_locks(folder: Path) -> None:

@@ -170,6 +170,11 @@ def test_a_cache_on_a_file_system_without_locks_serves(code, compiled, monkeypat
     assert (compiled(), compiled()) == (1, 1) and lines(capsys) == []
 
 
+def test_a_lock_file_of_another_user_does_not_keep_it_from_being_built(compiled, tmp_path, capsys):
+    (tmp_path / "home/.cache/e2train/answer.lock").mkdir(parents=True)  # cannot be opened either
+    assert (compiled(), compiled()) == (1, 1) and lines(capsys) == []
+
+
 def test_the_command_without_a_home():
     """As another user where that is possible: no HOME, and no entry in the list of users."""
     command = [sys.executable, "-m", "e2train.cli", "device", "list"]

@@ -24,6 +24,7 @@ from ..files import write_text
 from ..report.baselines import BASELINES, Baseline, Comparison, missing, not_comparable
 from ..runs.load import ACCELERATOR, FLOAT_ARRAY, flattened
 from .schema import RESULT_COLUMNS
+from .store import FINISHED, Store
 
 CONFIDENCE = 0.95
 MODELLED = "modelled"

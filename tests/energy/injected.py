@@ -192,6 +192,7 @@ def record_with(
     with pytest.MonkeyPatch.context() as patch:
         time = SimpleNamespace(monotonic=lambda: line.elapsed_s, sleep=pass_time)
         patch.setattr(powermeter.cli.recordings, "time", time)
+        patch.setattr("os.fsync", lambda _: None)  # hundreds of waits for the disk
         patch.setattr(powermeter.cli.recordings, "open_session", opened)
         arguments = ["record", "--driver", case.driver, "--port", "memory", "--json"]
         done = CliRunner().invoke(

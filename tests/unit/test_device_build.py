@@ -62,7 +62,7 @@ def test_it_is_kept_in_the_home_folder(compiled, tmp_path, capsys):
     assert (compiled(), compiled()) == (1, 1)
     names = {path.name for path in (tmp_path / "home/.cache/e2train").iterdir()}
     assert names == {"answer-0123.so", "answer.lock"}
-    assert lines(capsys) == []
+    assert lines(capsys) == [] and not own_folder(tmp_path).exists()
 
 
 def without_user(monkeypatch):

@@ -90,18 +90,19 @@ def built_library(kind: str, hashed: str, compile_: Compile, bind: Bind) -> ctyp
     `bind` raise passes through, and nothing is kept then.
     """
     name = f"{kind}-{hashed}.so"
-    candidates = [folder for folder in (home_cache(), _temporary_cache()) if folder is not None]
-    for folder in candidates:
-        if os.path.isfile(folder / name) and os.access(folder / name, os.R_OK):
+    for place in (home_cache, _temporary_cache):
+        folder = place()
+        if folder is None:
+            continue
+        if os.access(folder / name, os.R_OK):
             return bind(folder / name)
-    for folder in candidates:
         if not _can_hold(folder):
             continue
         with _one_at_a_time(folder / f"{kind}.lock"):
             if (folder / name).exists():  # another process built it meanwhile
                 return bind(folder / name)
             library = _install(folder, name, compile_, bind)
-        if folder != home_cache():
+        if place is not home_cache:
             _warn(f"compiled code is kept in {folder}")
         return library
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as passing:

@@ -207,6 +207,15 @@ def test_baselines_are_recognised_by_settings_not_by_name(tmp_path: Path) -> Non
     assert found["fixed8"]["run"] is None
 
 
+def test_a_baseline_of_another_length_is_said(tmp_path: Path) -> None:
+    make_run(tmp_path / "fixed8", CELLS[1], iterations=300)
+    make_run(tmp_path / "sgd-fp32", CELLS[0])
+    make_run(tmp_path / "e2train", CELLS[5])
+    found = {one["baseline"]: one for one in summarise(load_runs([tmp_path]))["comparisons"]}
+    assert "600 and 300 iterations" in found["fixed8"]["sentence"]
+    assert "iterations" not in found["sgd-fp32"]["sentence"]
+
+
 @pytest.mark.parametrize("model", ["accelerator", "hypothetical-float-array"])
 def test_the_run_says_whose_board_its_joules_are(tmp_path: Path, model: str) -> None:
     make_run(tmp_path / "psg", CELLS[2])

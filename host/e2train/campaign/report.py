@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import write_text
 from ..report import Report
 from ..report.baselines import HYPOTHETICAL, OF_A_MODEL, Comparison, comparison_words, is_e2train
-from ..report.html import build_html
+from ..report.html import build_html, environment
 from ..report.paper import PaperRow, Place, paper_tables, repeated_rows
 from ..report.render import Picture, load_matplotlib, picture_of, write_png
 from ..report.style import shown
@@ -58,6 +58,7 @@ class Findings:
 def write_report(store: Store, out: Path) -> Report:
     """Report on the finished cells. Raises UserError where none is, or the folder is no place."""
     load_matplotlib()
+    environment()
     found, baseline = groups(store), store.get("baseline") or ""
     if not found:
         raise UserError(f"{store.path.parent}: no cell has finished yet")

@@ -21,7 +21,7 @@ from powermeter import PROVENANCES
 
 from ..errors import UserError
 from ..files import write_text
-from ..report.baselines import BASELINES, Baseline, Comparison, missing, not_comparable
+from ..report.baselines import BASELINES, Baseline, Comparison, caveat_of, missing, not_comparable
 from ..runs.load import ACCELERATOR, FLOAT_ARRAY, flattened
 from .schema import RESULT_COLUMNS
 from .store import FINISHED, Store
@@ -209,6 +209,7 @@ def compare(group: Group, base: Group | None, baseline: Baseline, provenance: st
     return Comparison(
         baseline, name, base.method, saved.mean, saved.half, provenance,
         FLOAT_ARRAY if FLOAT_ARRAY in models else ACCELERATOR,
+        caveat=caveat_of(group.settings or {}, base.settings or {}),
     )  # fmt: skip
 
 

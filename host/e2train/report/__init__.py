@@ -11,6 +11,7 @@ from pathlib import Path
 from e2train.errors import UserError
 from e2train.files import write_text
 from e2train.report import charts_cost, charts_training
+from e2train.report.html import environment
 from e2train.report.page import build_page
 from e2train.report.render import Picture, load_matplotlib, picture_of, write_png
 from e2train.report.style import sentence_of, shown
@@ -45,9 +46,10 @@ def write_report(paths: list[Path], out: Path | None = None) -> Report:
     Writes report.html (self-contained), summary.json and figures/*.png. Without `out`: into the
     single folder given, or into the folder that holds all the runs. Raises UserError for missing
     or broken files, runs that cannot be compared, a folder that cannot be written, and where
-    matplotlib is not installed.
+    matplotlib or jinja2 is not installed.
     """
     load_matplotlib()  # before reading hours of logs
+    environment()
     runs = load_runs(paths)
     folder = out if out is not None else default_folder(paths)
     subtitle = shown(sentence_of(runs), 72)

@@ -66,8 +66,9 @@ class Comparison:
 
     `saving` in percent of the baseline's joules is below zero where more was taken; None where
     there is nothing to compare, and `reason` says why. `half` is half of its 95 % confidence
-    interval in percent, where there are repeats. `provenance` is that of both sides' joules.
-    `board_model` is FLOAT_ARRAY where one of the two computed in float32.
+    interval in percent, where there are repeats. `provenance` is that of both sides' joules,
+    `board_model` is FLOAT_ARRAY where one of the two computed in float32, and `caveat` says what
+    else differs.
     """
 
     baseline: Baseline
@@ -78,6 +79,7 @@ class Comparison:
     provenance: str | None = None
     board_model: str = ACCELERATOR
     reason: str = ""
+    caveat: str = ""
 
     @property
     def size(self) -> str:
@@ -112,7 +114,7 @@ class Comparison:
         """What the number rests on, or why there is none, as a full sentence."""
         if self.saving is None:
             return self.reason
-        said = f"Provenance of both energies: {self.provenance}."
+        said = f"Provenance of both energies: {self.provenance}. {self.caveat}".strip()
         if self.hypothetical:
             return (
                 "Hypothetical on this board: no float32 kernel exists for it, and what one would "
@@ -137,6 +139,17 @@ class Comparison:
             "hypothetical": self.hypothetical,
             "sentence": f"{self.name}: {self.amount}. {self.note}",
         }
+
+
+def caveat_of(ours: Mapping[str, object], theirs: Mapping[str, object]) -> str:
+    """A sentence where two runs were planned for unlike lengths; empty where they were not."""
+    key = "train.iterations"
+    if ours.get(key) == theirs.get(key):
+        return ""
+    return (
+        "The two were planned for unlike lengths of standard training: "
+        f"{ours.get(key, 'unknown')} and {theirs.get(key, 'unknown')} iterations."
+    )
 
 
 def missing(baseline: Baseline, name: str) -> Comparison:

@@ -15,6 +15,7 @@ from e2train.report.baselines import (
     OF_A_MODEL,
     Baseline,
     Comparison,
+    caveat_of,
     comparison_words,
     is_e2train,
     missing,
@@ -84,6 +85,7 @@ def compare(run: Run, result: Result, runs: list[Run], baseline: Baseline) -> Co
         baseline, run.label, base.label, saved,
         provenance=ours.provenance if ours else None,
         board_model=FLOAT_ARRAY if FLOAT_ARRAY in models else ACCELERATOR,
+        caveat=caveat_of(run.settings, base.settings),
     )  # fmt: skip
 
 

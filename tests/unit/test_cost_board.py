@@ -112,6 +112,29 @@ def test_every_printed_time_of_the_iteration_is_the_models(traced):
         assert within_a_percent(float(match[2]), traced["joules"])
 
 
+RESULTS = DOCS / "results" / "cifar10-resnet8"
+
+
+@pytest.mark.parametrize(
+    ("cell", "scheme"), [("sgd-fp32", FLOAT32), ("fixed8", FIXED8), ("psg", PSG), ("psg-smd", PSG)]
+)
+def test_recorded_results_are_the_models(cell, scheme):
+    """docs/results: joules in the table, in the run's record, and of as many iterations foretold."""
+    result = json.loads((RESULTS / cell / "result.json").read_text(encoding="utf-8"))
+    shares = {name: s / 100 for name, s in result["predictor_share_by_layer"].items()}
+    spec = network_spec("resnet-8", (3, 32, 32), 10)
+    model = FLOATS if scheme.float32 else BOARD
+    work = operations(spec, scheme, 128, predicted=shares or 0.0)
+    run_count = result["cell"]["iterations_run"]
+    seconds, joules = (run_count * total for total in totals(model.segments(work)))
+    page = (DOCS / "results" / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| {cell} \|.* ([\d,]+) ± ", page, re.MULTILINE)
+    assert within_a_percent(result["board"]["seconds"], seconds)
+    assert within_a_percent(result["board"]["joules"], joules)
+    assert within_a_percent(result["cell"]["energy_joules"], joules)
+    assert within_a_percent(float(row[1].replace(",", "")), joules)
+
+
 EXPERIMENT = """\
 name = "{name}"
 [data]

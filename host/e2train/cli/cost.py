@@ -18,23 +18,11 @@ from e2train.cost.energy import EnergyModel
 from e2train.cost.summary import summary
 from e2train.cost.tables import cost_tables
 from e2train.cost.text_table import TextTable
-from e2train.data.cifar import LAYOUTS, SHAPE
-from e2train.data.digits import load_digits
+from e2train.data.shapes import picture_shape
 from e2train.errors import UserError
 from e2train.network.models import network_spec
 
 PIPED_WIDTH = 160
-
-
-def pictures(data: str) -> tuple[tuple[int, int, int], int]:
-    """Shape (C, H, W) and number of classes of a data set, without its files."""
-    if data in LAYOUTS:
-        return SHAPE, LAYOUTS[data].classes
-    if data == "digits":
-        digits = load_digits()
-        c, h, w = digits.train_images.shape[1:]
-        return (c, h, w), digits.classes
-    raise UserError(f"unknown data set {data!r}: expected digits, {', '.join(LAYOUTS)}")
 
 
 def cost_command(
@@ -57,7 +45,7 @@ def cost_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count what training a network costs: operations, bytes and modelled energy. Runs nothing."""
-    shape, classes = pictures(data)
+    shape, classes = picture_shape(data)
     spec = network_spec(network, shape, classes)
     model = EnergyModel.load(costs)
     if hardware:

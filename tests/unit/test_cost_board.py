@@ -119,7 +119,7 @@ RESULTS = DOCS / "results" / "cifar10-resnet8"
     ("cell", "scheme"), [("sgd-fp32", FLOAT32), ("fixed8", FIXED8), ("psg", PSG), ("psg-smd", PSG)]
 )
 def test_recorded_results_are_the_models(cell, scheme):
-    """docs/results: joules in the table, in the run's record, and of as many iterations foretold."""
+    """docs/results: joules of the table, of the run's record, and of its iterations foretold."""
     result = json.loads((RESULTS / cell / "result.json").read_text(encoding="utf-8"))
     shares = {name: s / 100 for name, s in result["predictor_share_by_layer"].items()}
     spec = network_spec("resnet-8", (3, 32, 32), 10)

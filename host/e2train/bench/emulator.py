@@ -32,8 +32,6 @@ SHAPE = (3, 32, 32)
 CLASSES = 10
 MEAN = (128, 128, 128)
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Comparison:

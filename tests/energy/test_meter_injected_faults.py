@@ -109,7 +109,7 @@ def test_whatever_is_raised_anywhere_leaves_no_valid_joule(case, tmp_path):
 
 _RECORDER = "powermeter.record.recorder"
 STEPS = {
-    "read": Target("powermeter.meters.meter", "MeterBase", "receive"),
+    "read": Target("powermeter.meters.meter", "Meter", "receive"),
     "round": Target(_RECORDER, "Recorder", "step"),
     "decode": Target("powermeter.meters.ina226.protocol", "LineDecoder", "feed"),
     "stream": Target("powermeter.record.stream", "EventStream", "feed"),
@@ -124,7 +124,7 @@ STEPS = {
     "result": Target(_RECORDER, "Recorder", "result"),
     "finish": Target(_RECORDER, "Recorder", "finish"),
     "close of the log": Target("powermeter.record.rawlog", "RawLog", "close"),
-    "close of the meter": Target("powermeter.meters.meter", "MeterBase", "close"),
+    "close of the meter": Target("powermeter.meters.meter", "Meter", "close"),
     "session": Target("powermeter.record.session", "MeterSession", "advance"),
     "end of the session": Target("powermeter.record.session", "MeterSession", "close"),
     "digests": Target("powermeter.record.recording", "", "digest"),

@@ -65,7 +65,7 @@ def traced(tmp_path_factory):
     """ResNet-74's iteration as training meters it: recorded operations through the meter."""
     spec = network_spec("resnet-74", (3, 32, 32), 10)
     counter, folder = Counter(), tmp_path_factory.mktemp("meter")
-    energy = RunEnergy("simulated", folder / "meter", counter, 0, None, float32=False)
+    energy = RunEnergy("simulated", folder / "meter", counter, 0, None, pytest.fail, float32=False)
     for operation in operations(spec, PSG, 128, predicted=0.6):
         counter.record(operation)
     energy.mini_batch()

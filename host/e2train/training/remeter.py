@@ -42,6 +42,10 @@ def scheme_of(experiment: Experiment) -> Scheme:
     return {"psg": PSG, "sgd": FIXED8}.get(method.update, FULL_SIGN)
 
 
+def _refuse(reason: str) -> None:
+    raise UserError(f"the simulated meter failed, so nothing was changed: {reason}")
+
+
 class Replay:
     """One run's operations again, interval by interval between its progress events."""
 
@@ -52,7 +56,9 @@ class Replay:
         self.scheme, self.batch = scheme_of(self.experiment), self.experiment.train.batch
         self.counter = Counter()
         seed, float32 = self.experiment.train.seed, self.scheme.float32
-        self.energy = RunEnergy(METER, meter_folder, self.counter, seed, None, float32=float32)
+        self.energy = RunEnergy(
+            METER, meter_folder, self.counter, seed, None, _refuse, float32=float32
+        )
         self._blocks = [block.name for block in self.spec.skippable_blocks]
         self._run = 0
         self._skipped = dict.fromkeys(self._blocks, 0.0)

@@ -16,7 +16,7 @@ from e2train.device.accelerator import generated as hw
 from e2train.device.accelerator import layout
 from e2train.device.accelerator.device import KernelDevice
 from e2train.device.accelerator.driver import Driver
-from e2train.device.accelerator.launch import Launch, Result
+from e2train.device.accelerator.launch import Launch, LaunchResult
 from e2train.device.accelerator.limits import Buffer, check_buffers, check_sizes
 from e2train.device.accelerator.vector_unit import VectorUnit
 from fake_transport import FakeTransport
@@ -48,7 +48,7 @@ class Recorder(Driver):
         # What one launch wrote stays where it is until the vectors are written.
         self.memory.arena.free = lambda address: None
 
-    def run(self, launch: Launch) -> Result:
+    def run(self, launch: Launch) -> LaunchResult:
         words = hw.RESULT_SUMS + launch.results
         block = self.memory.block(words * WORD)
         launch.write("result_address", block, words * WORD)
@@ -61,7 +61,7 @@ class Recorder(Driver):
                 content = self.transport.memory[buffer.address : buffer.end]
                 self.regions[buffer.address] = content.tobytes()
         self.launches.append(launch)
-        return Result(dict.fromkeys(hw.RESULT, 0), np.zeros(launch.results, np.int64))
+        return LaunchResult(dict.fromkeys(hw.RESULT, 0), np.zeros(launch.results, np.int64))
 
 
 def as_they_are(launch: Launch) -> None:

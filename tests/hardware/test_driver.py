@@ -12,7 +12,7 @@ from e2train.device.accelerator.device import KernelDevice
 from e2train.device.accelerator.driver import Driver, KernelError
 from e2train.device.accelerator.launch import Launch
 from e2train.device.accelerator.limits import Buffer, LaunchRefused, check_buffers
-from e2train.device.accelerator.memory import Block
+from e2train.device.accelerator.memory import MemoryBlock
 from e2train.errors import UserError
 from fake_transport import FakeTransport
 
@@ -230,7 +230,7 @@ def test_a_driver_refuses_before_it_starts():
     transport = FakeTransport()
     driver = Driver(transport)
     launch = Launch("pool")
-    block = Block(driver.memory.arena, 64)
+    block = MemoryBlock(driver.memory.arena, 64)
     launch.read("a_address", block, 64)
     launch.write("out_address", block, 64)
     with pytest.raises(LaunchRefused, match="overlaps"):

@@ -119,7 +119,7 @@ RESULTS = DOCS / "results" / "cifar10-resnet8"
     ("cell", "scheme"), [("sgd-fp32", FLOAT32), ("fixed8", FIXED8), ("psg", PSG), ("psg-smd", PSG)]
 )
 def test_recorded_results_are_the_models(cell, scheme):
-    """docs/results: joules of the table, of the run's record, and of its iterations foretold."""
+    """docs/results: joules of the table, of the run's record, and of its iterations as planned."""
     result = json.loads((RESULTS / cell / "result.json").read_text(encoding="utf-8"))
     shares = {name: s / 100 for name, s in result["predictor_share_by_layer"].items()}
     spec = network_spec("resnet-8", (3, 32, 32), 10)
@@ -156,7 +156,7 @@ update = "{update}"
         ("sgd", "float32", "sgd", FLOAT32),
     ],
 )
-def test_a_real_run_takes_what_is_foretold(tmp_path, name, arithmetic, update, scheme):
+def test_a_real_run_takes_what_is_planned(tmp_path, name, arithmetic, update, scheme):
     """ResNet-8 on the digits; the first iteration runs some passes twice, so later ones count."""
     path = tmp_path / "case.toml"
     path.write_text(EXPERIMENT.format(name=name, arithmetic=arithmetic, update=update))

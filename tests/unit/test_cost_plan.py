@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The foretold cost of an iteration equals what the engine counts when it executes one."""
+"""The planned cost of an iteration equals what the engine counts when it executes one."""
 
 from fractions import Fraction
 
@@ -82,7 +82,7 @@ def recorded(arithmetic):
     return arithmetic.counter.take_operations()
 
 
-def foretold(spec, scheme, **how):
+def planned(spec, scheme, **how):
     """`operations` but the optimiser's, which the trainer records."""
     found = operations(spec, scheme, BATCH, **how)
     assert found.pop() == Processor(WEIGHTS, found_weights(spec, how.get("ran")))
@@ -116,7 +116,7 @@ def test_integer_iteration(network, name):
     counted = executed(spec, arithmetic)
     predicted = shares(arithmetic) if settings.predict else 0.0
     assert counted == iteration(spec, scheme, BATCH, predicted=predicted)
-    assert recorded(arithmetic) == foretold(spec, scheme, predicted=predicted)
+    assert recorded(arithmetic) == planned(spec, scheme, predicted=predicted)
 
 
 @pytest.mark.parametrize("ran", [(4, 4, 4), (2, 0, 3), (0, 1, 0), (0, 0, 0)])
@@ -126,7 +126,7 @@ def test_integer_iteration_with_skipping(ran):
     counted = executed(spec, arithmetic, FixedChoice(ran))
     chosen = dict(zip((b.name for b in spec.skippable_blocks), ran, strict=True))
     assert counted == iteration(spec, FULL_SIGN, BATCH, ran=lambda block: chosen[block.name])
-    work = foretold(spec, FULL_SIGN, ran=lambda block: chosen[block.name])
+    work = planned(spec, FULL_SIGN, ran=lambda block: chosen[block.name])
     assert recorded(arithmetic) == work
 
 
@@ -138,12 +138,12 @@ def test_float_iteration(network, ran):
     policy = FixedChoice((ran,) * len(spec.skippable_blocks))
     counted = executed(spec, arithmetic, policy)
     assert counted == iteration(spec, FLOAT32, BATCH, ran=lambda _: ran)
-    assert recorded(arithmetic) == foretold(spec, FLOAT32, ran=lambda _: ran)
+    assert recorded(arithmetic) == planned(spec, FLOAT32, ran=lambda _: ran)
 
 
 @pytest.mark.parametrize("scheme", [PSG, FLOAT32], ids=lambda scheme: scheme.name)
 def test_gated_iteration(scheme):
-    """SLU's gates decide; what ran, and what was predicted, foretells the rest."""
+    """SLU's gates decide; what ran, and what was predicted, settle the rest."""
     spec = network_spec("resnet-8", (3, 8, 8), 10)
     arithmetic = (
         FloatArithmetic(NumpyFloat(), Counter(), (125, 123, 114), (63.0, 62.0, 67.0))
@@ -157,7 +157,7 @@ def test_gated_iteration(scheme):
     gates.gradients()
     ran = dict(zip((b.name for b in spec.skippable_blocks), gates.ran.sum(axis=1), strict=True))
     predicted = 0.0 if scheme.float32 else shares(arithmetic)
-    work = foretold(
+    work = planned(
         spec, scheme, ran=lambda block: int(ran[block.name]), predicted=predicted, gated=True
     )
     found = recorded(arithmetic)

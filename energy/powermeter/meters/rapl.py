@@ -16,7 +16,8 @@ found the counters of Haswell and later, which measure, close to the truth, and 
 model, some per cent off. 5 % of the reading is assumed. *Clock*: the host's.
 
 Zones counted: `package-*` and `dram`. Not counted: `core` and `uncore` (parts of their package),
-`psys` (the packages again and more), and `intel-rapl-mmio` (the same packages by another road).
+`psys` (the packages again and more), and `intel-rapl-mmio` (the same packages, read through
+memory-mapped registers).
 """
 
 from __future__ import annotations

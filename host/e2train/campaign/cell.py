@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..files import locked, write_text
 from ..runs.load import load_run
 from ..training.experiment import Experiment
-from ..training.trainer import Progress, Trainer
+from ..training.trainer import OnMiniBatch, Trainer
 from .idle import NetEnergy, above_idle, measure_idle
 from .lease import Heartbeat, Stopped
 from .plan import RESTART, experiment_from
@@ -52,7 +52,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What became of a job: finished, failed, stopped (paused or lost), or busy elsewhere."""
 
     cell: str
@@ -65,7 +65,7 @@ def cell_folder(folder: Path, cell: str) -> Path:
     return folder / CELLS / cell
 
 
-def run_cell(job: Job) -> Outcome:
+def run_cell(job: Job) -> CellOutcome:
     """Run the job's cell if it can be claimed. Every exception of it becomes an outcome, on record.
 
     Raises UserError where there can be no record: the folder or the campaign's file cannot be used
@@ -82,13 +82,13 @@ def run_cell(job: Job) -> Outcome:
     claim = Claim(job.cell, uuid.uuid4().hex, worker, host, job.lease_s)
     with locked(folder / LOCK) as alone:
         if not alone or not store.claim(claim):
-            return Outcome(job.cell, BUSY)
+            return CellOutcome(job.cell, BUSY)
         try:
             with Heartbeat(Store(Path(job.folder)), claim) as heart:
                 result, points = _work(job, store, folder, claim, heart)
         except Stopped as stop:
             store.release(claim, WAITING, INTERRUPTED)
-            return Outcome(job.cell, STOPPED, str(stop))
+            return CellOutcome(job.cell, STOPPED, str(stop))
         except (UserError, MeterError, OSError) as error:
             return _failed(store, claim, str(error))
         except Exception as error:
@@ -99,14 +99,14 @@ def run_cell(job: Job) -> Outcome:
             store.release(claim, WAITING, INTERRUPTED)
             raise
         if not store.finish(claim, result, points):
-            return Outcome(job.cell, STOPPED, "another worker took the cell over")
-    return Outcome(job.cell, FINISHED, f"top-1 {result['top1']:.2f} %, {_energy_words(result)}")
+            return CellOutcome(job.cell, STOPPED, "another worker took the cell over")
+    return CellOutcome(job.cell, FINISHED, f"top-1 {result['top1']:.2f} %, {_energy_words(result)}")
 
 
-def _failed(store: Store, claim: Claim, reason: str) -> Outcome:
+def _failed(store: Store, claim: Claim, reason: str) -> CellOutcome:
     line = " ".join(reason.split())
     store.release(claim, FAILED, FAILED, line)
-    return Outcome(claim.cell, FAILED, line)
+    return CellOutcome(claim.cell, FAILED, line)
 
 
 def _energy_words(result: dict[str, Any]) -> str:
@@ -176,7 +176,7 @@ def _set_aside(folder: Path) -> None:
         shutil.move(path, aside / path.name)
 
 
-def _progress(trainer: Trainer, heart: Heartbeat) -> Progress:
+def _progress(trainer: Trainer, heart: Heartbeat) -> OnMiniBatch:
     """The trainer's callback: notes how far it is, and stops it where it must stop."""
 
     def note(done: int, total: int, loss: float | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import UserError
-from .store import Claim, Progress, Store, StoreLocked
+from .store import CellProgress, Claim, Store, StoreLocked
 
 LEASE_S = 30.0
 BEAT_S = 1.0
@@ -29,7 +29,7 @@ class Heartbeat:
 
     def __init__(self, store: Store, claim: Claim) -> None:
         self._store, self._claim = store, claim
-        self._progress = Progress()
+        self._progress = CellProgress()
         self._over = threading.Event()
         self._reason: str | None = None
         self._thread = threading.Thread(target=self._beat, name=f"lease of {claim.cell}")

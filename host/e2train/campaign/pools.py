@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any, Protocol
 
 from ..errors import UserError
-from .cell import Job, Outcome, run_cell
+from .cell import CellOutcome, Job, run_cell
 
 BOARD = "board"
 FIRST_WORKER_S = 30.0
@@ -31,7 +31,7 @@ class Pool(Protocol):
         """How many cells can run at once now."""
         ...
 
-    def submit(self, job: Job) -> Future[Outcome]:
+    def submit(self, job: Job) -> Future[CellOutcome]:
         """Start a job."""
         ...
 
@@ -68,7 +68,7 @@ class LocalPool:
         """As many as there are processes."""
         return self._workers
 
-    def submit(self, job: Job) -> Future[Outcome]:
+    def submit(self, job: Job) -> Future[CellOutcome]:
         """Start a job in a process that is free."""
         return self._executor.submit(run_cell, job)
 
@@ -141,7 +141,7 @@ class DaskPool:
             return int(sum(worker["resources"].get(BOARD, 0) for worker in workers))
         return int(sum(worker["nthreads"] for worker in workers))
 
-    def submit(self, job: Job) -> Future[Outcome]:
+    def submit(self, job: Job) -> Future[CellOutcome]:
         """Give a job to the scheduler."""
         return self._executor.submit(run_cell, job)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import UserError
-from .cell import BUSY, Job, Outcome
+from .cell import BUSY, CellOutcome, Job
 from .pools import Pool
 from .store import FAILED, FINISHED, RUNNING, WAITING, Store
 
@@ -34,7 +34,7 @@ class Coordinator:
     job: Job
     say: Callable[[str], None]
     show: Callable[[], None]
-    _flying: dict[Future[Outcome], str] = field(default_factory=dict)
+    _flying: dict[Future[CellOutcome], str] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
     _deaths: Counter[str] = field(default_factory=Counter)
 
@@ -108,7 +108,7 @@ class Coordinator:
             if cell is not None:
                 self._note(cell, future)
 
-    def _note(self, cell: str, future: Future[Outcome]) -> None:
+    def _note(self, cell: str, future: Future[CellOutcome]) -> None:
         """What a finished future means: an outcome, or a process that died under the cell."""
         try:
             outcome = future.result()

@@ -45,7 +45,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Progress:
+class CellProgress:
     """How far a running cell has come. Joules so far with their provenance, where there are any."""
 
     iteration: int = 0
@@ -241,7 +241,7 @@ class Store:
             )
         return True
 
-    def renew(self, claim: Claim, progress: Progress) -> bool:
+    def renew(self, claim: Claim, progress: CellProgress) -> bool:
         """Prolong the lease and write the progress; False when the claim was lost to another."""
         now = time.time()
         values = asdict(progress)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations of an iteration, from a network's shape alone: the same as the engine's own.
 
-The engine records what it executes; this foretells it, for `e2train cost`, for the baselines that
-savings are taken against, and for the docs. Tests hold the two equal, operation by operation.
-Counts, seconds and joules all derive from these operations.
+The engine records what it executes; this works it out beforehand, for `e2train cost`, for the
+baselines that savings are taken against, and for the docs. Tests hold the two equal, operation by
+operation. Counts, seconds and joules all derive from these operations.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ DEFAULT_URL = "https://www.cs.toronto.edu/~kriz"
 TIMEOUT_SECONDS = 30.0
 CHUNK = 1 << 18
 
-Progress = Callable[[int, int | None], None]
+OnBytes = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all, or None where the server is silent."""
 
 
@@ -51,7 +51,7 @@ ARCHIVES = {
 }
 
 
-def fetch(name: str, folder: Path, progress: Progress, url: str | None = None) -> Path:
+def fetch(name: str, folder: Path, progress: OnBytes, url: str | None = None) -> Path:
     """Make data set `name` ("cifar10", "cifar100") available in `folder`; return its sub-folder.
 
     The archive comes from `url`, else $E2TRAIN_DATA_URL, else its home page. An interrupted
@@ -114,7 +114,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse | None:
     return response
 
 
-def _download(url: str, part: Path, progress: Progress) -> None:
+def _download(url: str, part: Path, progress: OnBytes) -> None:
     """Bring `part` to its full length, from where it ends if the server supports that."""
     start = part.stat().st_size if part.exists() else 0
     response = _open(url, start)
@@ -142,7 +142,7 @@ def _copy(
     write: Callable[[bytes], int],
     done: int,
     total: int | None,
-    progress: Progress,
+    progress: OnBytes,
 ) -> int:
     """Pass on what arrives until the response ends; return the length reached."""
     progress(done, total)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One operation of training: what it multiplies and moves, and what its time follows from.
 
-The engine records operations as it executes them (`Counter.record`); `cost.counts` foretells the
+The engine records operations as it executes them (`Counter.record`); `cost.counts` works out the
 same. Counts of multiply-accumulates and bytes, the board's seconds and its joules all derive from
 them.
 """

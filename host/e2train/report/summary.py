@@ -27,8 +27,8 @@ from e2train.runs.load import (
     FLOAT_ARRAY,
     LAST,
     Energy,
-    Result,
     Run,
+    RunResult,
 )
 from powermeter import PROVENANCES
 
@@ -64,7 +64,7 @@ def baseline_of(run: Run, runs: list[Run], baseline: Baseline = FLOAT32) -> Run 
     return next(iter(cells), None)
 
 
-def compare(run: Run, result: Result, runs: list[Run], baseline: Baseline) -> Comparison:
+def compare(run: Run, result: RunResult, runs: list[Run], baseline: Baseline) -> Comparison:
     """The energy of the finished `run` against that of `baseline`'s run.
 
     Where neither has joules of a meter, operations × cost are compared, which are modelled.
@@ -96,7 +96,7 @@ def comparisons_of(run: Run, runs: list[Run]) -> list[Comparison]:
     return [compare(run, run.result, runs, one) for one in BASELINES if not trained_by(run, one)]
 
 
-def savings_of(run: Run, result: Result, runs: list[Run]) -> Savings:
+def savings_of(run: Run, result: RunResult, runs: list[Run]) -> Savings:
     """Savings of the finished `run` against standard mini-batch 32-bit SGD.
 
     The baseline is the 32-bit SGD cell of the same report. Without one, MACs and bit operations
@@ -177,7 +177,7 @@ def summarise(runs: list[Run]) -> dict[str, Any]:
     return summary
 
 
-def _cell(run: Run, result: Result, runs: list[Run]) -> dict[str, Any]:
+def _cell(run: Run, result: RunResult, runs: list[Run]) -> dict[str, Any]:
     savings = savings_of(run, result, runs)
     energy = result.energy
     return {
@@ -205,7 +205,7 @@ def leading(runs: list[Run]) -> Run | None:
     E2-Train, else the cell that saves most computing; a baseline only if there is nothing else.
     """
 
-    def prominence(item: tuple[Run, Result]) -> tuple[bool, bool, float]:
+    def prominence(item: tuple[Run, RunResult]) -> tuple[bool, bool, float]:
         run, result = item
         computing = savings_of(run, result, runs).bit_operations
         return (

@@ -61,7 +61,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """The finished cell, out of result.json. Accuracies, ratios and shares in percent."""
 
     iterations_offered: int
@@ -105,7 +105,7 @@ class Run:
     blocks: tuple[str, ...]
     progress: tuple[ProgressEvent, ...]
     evaluations: tuple[Evaluation, ...]
-    result: Result | None
+    result: RunResult | None
     settings: dict[str, object]
     torn: bool
 
@@ -297,7 +297,7 @@ def _evaluation(fields: Fields) -> Evaluation:
     )
 
 
-def _read_result(file: Path, start: Fields) -> Result:
+def _read_result(file: Path, start: Fields) -> RunResult:
     try:
         fields = Fields(parse_object(_read_bytes(file)), str(file))
     except ValueError as error:
@@ -309,7 +309,7 @@ def _read_result(file: Path, start: Fields) -> Result:
             raise UserError(
                 f"{file}: {key} '{source.text(key)}', but {start.where} has '{start.text(key)}'"
             )
-    return Result(
+    return RunResult(
         iterations_offered=cell.count("iterations_offered"),
         iterations_run=cell.count("iterations_run"),
         top1=cell.number("top1"),

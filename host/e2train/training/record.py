@@ -5,27 +5,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..cost.counts import FLOAT32, iteration
+from ..data.dataset import Dataset
 from ..errors import UserError
 from ..files import write_text
+from ..network.spec import NetworkSpec
 from ..runs.checkpoint import Checkpoint
 from ..runs.events import SCHEMA
+from .assembly import Parts
 from .evaluate import Accuracy
 from .experiment import Experiment
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .metering import RunEnergy
+from .tallies import Tallies
 
 RESULT = "result.json"
 
 
-def start(trainer: Trainer) -> dict[str, Any]:
+def start(
+    experiment: Experiment, dataset: Dataset, spec: NetworkSpec, board_model: str
+) -> dict[str, Any]:
     """Facts of the start event."""
-    experiment, dataset, spec = trainer.experiment, trainer.dataset, trainer.parts.spec
     return {
         "schema": SCHEMA,
         "name": experiment.name,
@@ -34,7 +37,7 @@ def start(trainer: Trainer) -> dict[str, Any]:
         "dataset": dataset.name,
         "dataset_label": dataset.label,
         "arithmetic": experiment.method.arithmetic,
-        "board_model": trainer.energy.board_model,
+        "board_model": board_model,
         "iterations": experiment.offered,
         "batch": experiment.train.batch,
         "seed": experiment.train.seed,
@@ -43,10 +46,23 @@ def start(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def result(trainer: Trainer, accuracy: Accuracy) -> dict[str, Any]:
-    """The finished cell: accuracy, exact counts and energy with its provenance."""
-    e, parts, tallies = trainer.experiment, trainer.parts, trainer.tallies
-    energy = trainer.energy.joules() or {}
+def result(
+    experiment: Experiment,
+    dataset: Dataset,
+    parts: Parts,
+    tallies: Tallies,
+    metering: RunEnergy,
+    accuracy: Accuracy,
+    *,
+    meter: str,
+    iterations_run: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """The finished cell: accuracy, exact counts and energy with its provenance.
+
+    `meter` is what the run was metered with, as given; `seconds` the training's wall-clock time.
+    """
+    e, energy = experiment, metering.joules() or {}
     standard = iteration(parts.spec, FLOAT32, e.train.batch)
     counter = parts.counter
     return {
@@ -55,30 +71,30 @@ def result(trainer: Trainer, accuracy: Accuracy) -> dict[str, Any]:
             "name": e.name,
             "method": e.method_name,
             "iterations_offered": e.offered,
-            "iterations_run": trainer.run_count,
+            "iterations_run": iterations_run,
             "top1": accuracy.top1,
             "top5": accuracy.top5,
             "energy_joules": energy.get("joules"),
             "energy_uncertainty_joules": energy.get("uncertainty_joules"),
             "energy_provenance": energy.get("provenance"),
-            "energy_missing": trainer.energy.reason(),
+            "energy_missing": metering.reason(),
             "skip_ratio": tallies.skip_ratio,
             "predictor_share": tallies.predictor_share,
-            "seconds": trainer.seconds,
+            "seconds": seconds,
         },
-        "dataset": trainer.dataset.name,
-        "dataset_label": trainer.dataset.label,
+        "dataset": dataset.name,
+        "dataset_label": dataset.label,
         "network": parts.spec.name,
         "seed": e.train.seed,
-        "meter": trainer.meter,
+        "meter": meter,
         "macs": counter.macs,
         "bit_operations": counter.bit_operations,
         "bytes": {"dram": counter.moved("dram"), "buffer": counter.moved("buffer")},
         "smb_macs_per_iteration": standard.macs,
         "smb_bit_operations_per_iteration": standard.bit_operations,
-        "modelled_joules": trainer.energy.modelled()["joules"],
-        "board_model": trainer.energy.board_model,
-        "board": {**trainer.energy.board, "provenance": "modelled"},
+        "modelled_joules": metering.modelled()["joules"],
+        "board_model": metering.board_model,
+        "board": {**metering.board, "provenance": "modelled"},
         "block_skip": tallies.block_skip,
         "predictor_share_by_layer": tallies.share_by_layer,
         "macs_by_pass": counter.by_pass(),

@@ -38,7 +38,7 @@ from .metering import NO_METER, RunEnergy
 from .tallies import Tallies
 
 DIVERGED = 50.0  # times the loss of guessing
-Progress = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
+OnMiniBatch = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
 
 
 class Trainer:
@@ -101,11 +101,12 @@ class Trainer:
 
     # ---- the loop -------------------------------------------------------------------------------
 
-    def run(self, progress: Progress = lambda done, total, loss: None) -> dict[str, Any]:
+    def run(self, progress: OnMiniBatch = lambda done, total, loss: None) -> dict[str, Any]:
         """Train to the end (or go on from where the checkpoint stands); returns result.json."""
         e, total = self.experiment, self.experiment.offered
         if self.iteration == 0:
-            self.events.write("start", **record.start(self))
+            facts = record.start(e, self.dataset, self.parts.spec, self.energy.board_model)
+            self.events.write("start", **facts)
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
         while self.iteration < total:
@@ -254,7 +255,17 @@ class Trainer:
         self.energy.close()  # before the result: its joules are those of a recording that is whole
         self.events.write("end", iteration=self.iteration)
         self.events.sync()
-        result = record.result(self, final)
+        result = record.result(
+            self.experiment,
+            self.dataset,
+            self.parts,
+            self.tallies,
+            self.energy,
+            final,
+            meter=self.meter,
+            iterations_run=self.run_count,
+            seconds=self.seconds,
+        )
         record.write_result(self.folder, result)
         return result
 

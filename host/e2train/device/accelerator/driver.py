@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import generated as hw
-from .launch import Launch, Result
+from .launch import Launch, LaunchResult
 from .limits import check_buffers, check_sizes
 from .memory import SharedMemory
 from .transport import Transport
@@ -42,7 +42,7 @@ class Driver:
         self.memory = SharedMemory(transport, gap)
         self.totals: dict[str, dict[str, int]] = {}
 
-    def run(self, launch: Launch) -> Result:
+    def run(self, launch: Launch) -> LaunchResult:
         """Run one launch to its end.
 
         Raises LaunchRefused before anything is written and KernelError for an error code of the
@@ -61,7 +61,7 @@ class Driver:
         found = self.memory.download(block, np.int64, (words,))
         header = {name: int(found[at]) for name, at in hw.RESULT.items() if at < hw.RESULT_SUMS}
         self._count(launch.operation, header)
-        return Result(header, found[hw.RESULT_SUMS :])
+        return LaunchResult(header, found[hw.RESULT_SUMS :])
 
     def _start(self, registers: dict[str, int]) -> None:
         for name, offset in hw.OFFSETS.items():

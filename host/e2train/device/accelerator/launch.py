@@ -13,7 +13,7 @@ from ..geometry import Geometry
 from . import generated as hw
 from . import layout
 from .limits import Buffer, LaunchRefused
-from .memory import Block, KernelTensor
+from .memory import KernelTensor, MemoryBlock
 
 
 @dataclass
@@ -40,15 +40,15 @@ class Launch:
         for name in names:
             self.set(options=self.registers.get("options", 0) | 1 << hw.OPTIONS[name])
 
-    def read(self, register: str, block: Block, size: int) -> None:
+    def read(self, register: str, block: MemoryBlock, size: int) -> None:
         """The operation reads `size` bytes of a block."""
         self._use(register, block, size, written=False)
 
-    def write(self, register: str, block: Block, size: int) -> None:
+    def write(self, register: str, block: MemoryBlock, size: int) -> None:
         """The operation writes `size` bytes of a block."""
         self._use(register, block, size, written=True)
 
-    def _use(self, register: str, block: Block, size: int, *, written: bool) -> None:
+    def _use(self, register: str, block: MemoryBlock, size: int, *, written: bool) -> None:
         if size > block.size:
             raise LaunchRefused(f"{register}: {size} bytes used of a buffer of {block.size}")
         self.set(**{register: block.address})
@@ -87,7 +87,7 @@ class Launch:
         )
 
 
-class Result(NamedTuple):
+class LaunchResult(NamedTuple):
     """What a launch reports: the result block's header by name, and the sums after it (int64)."""
 
     header: dict[str, int]

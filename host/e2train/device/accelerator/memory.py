@@ -15,7 +15,7 @@ from .limits import LaunchRefused
 from .transport import Transport
 
 
-class Block:
+class MemoryBlock:
     """Bytes of shared memory; they return to the arena when the last reference is gone."""
 
     def __init__(self, arena: Arena, size: int) -> None:
@@ -31,7 +31,7 @@ class Block:
 class KernelTensor:
     """A tensor [N,C,H,W] of int8 or int16 on the accelerator, sample-blocked (see `layout`)."""
 
-    def __init__(self, block: Block, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    def __init__(self, block: MemoryBlock, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self.block = block
         self.shape = shape
         self.dtype = np.dtype(dtype)
@@ -52,21 +52,21 @@ class SharedMemory:
         self._transport = transport
         self.arena = Arena(transport.base, len(transport.memory), gap)
 
-    def block(self, size: int) -> Block:
+    def block(self, size: int) -> MemoryBlock:
         """`size` uninitialised bytes."""
-        return Block(self.arena, size)
+        return MemoryBlock(self.arena, size)
 
     def tensor(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> KernelTensor:
         """An uninitialised tensor."""
         return KernelTensor(self.block(layout.blocked_bytes(shape, dtype)), shape, dtype)
 
-    def _view(self, block: Block, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+    def _view(self, block: MemoryBlock, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
         start = block.address - self._transport.base
         size = math.prod(shape) * np.dtype(dtype).itemsize
         assert size <= block.size
         return self._transport.memory[start : start + size].view(dtype).reshape(shape)
 
-    def upload(self, array: np.ndarray) -> Block:
+    def upload(self, array: np.ndarray) -> MemoryBlock:
         """A block that holds the array, C order."""
         block = self.block(array.nbytes)
         self._view(block, array.dtype, array.shape)[...] = array
@@ -81,7 +81,9 @@ class SharedMemory:
         self._transport.flush(tensor.block.address, words.nbytes)
         return tensor
 
-    def download(self, block: Block, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+    def download(
+        self, block: MemoryBlock, dtype: npt.DTypeLike, shape: tuple[int, ...]
+    ) -> np.ndarray:
         """A copy of what the block holds from its first byte."""
         view = self._view(block, dtype, shape)
         self._transport.invalidate(block.address, view.nbytes)
@@ -91,7 +93,9 @@ class SharedMemory:
         """The tensor as an array [N,C,H,W]."""
         return self.unblocked(tensor.block, tensor.dtype, tensor.shape)
 
-    def unblocked(self, block: Block, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.ndarray:
+    def unblocked(
+        self, block: MemoryBlock, dtype: npt.DTypeLike, shape: tuple[int, ...]
+    ) -> np.ndarray:
         """The sample-blocked tensor [N,C,H,W] of any dtype that a block holds."""
         words = self._view(block, dtype, layout.blocked_shape(shape))
         self._transport.invalidate(block.address, words.nbytes)

@@ -12,9 +12,9 @@ from ..geometry import Geometry
 from . import generated as hw
 from . import layout
 from .driver import Driver
-from .launch import Launch, Result, expect
+from .launch import Launch, LaunchResult, expect
 from .limits import LaunchRefused
-from .memory import Block, KernelTensor
+from .memory import KernelTensor, MemoryBlock
 from .tiling.plan import TilePlan, plan_convolution
 
 SUM = np.dtype(np.int64)
@@ -96,10 +96,10 @@ class _Chain:
             launch.read("rows_address", weights, rows.nbytes)
         self._weights = weights  # alive as long as the launches are
 
-    def run(self, shape: Shape) -> Result:
+    def run(self, shape: Shape) -> LaunchResult:
         """Run them all; `shape` is what the pass produces."""
         size = layout.blocked_bytes(shape, SUM)
-        carry: Block | None = None
+        carry: MemoryBlock | None = None
         for launch in self.launches:
             if carry is not None:
                 launch.read("carry_address", carry, size)
@@ -132,7 +132,7 @@ def _forward_chain(driver: Driver, x: KernelTensor, w: np.ndarray, geometry: Geo
 
 def convolve(
     driver: Driver, x: KernelTensor, w: np.ndarray, geometry: Geometry, shift: int
-) -> tuple[KernelTensor, Result]:
+) -> tuple[KernelTensor, LaunchResult]:
     """y int16, requantised by `shift`, and the result with its sums of y and y^2."""
     chain = _forward_chain(driver, x, w, geometry)
     y = driver.memory.tensor(out_shape(geometry, x.samples), np.int16)
@@ -160,7 +160,7 @@ def _backward_chain(driver: Driver, g: KernelTensor, w: np.ndarray, geometry: Ge
 
 def input_gradient(
     driver: Driver, g: KernelTensor, w: np.ndarray, geometry: Geometry, store: GradientStore
-) -> tuple[KernelTensor, Result]:
+) -> tuple[KernelTensor, LaunchResult]:
     """The input's gradient, int16 [N,C,H,W]."""
     chain = _backward_chain(driver, g, w, geometry)
     shape = in_shape(geometry, g.samples)

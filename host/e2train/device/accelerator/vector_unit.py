@@ -10,8 +10,8 @@ import numpy as np
 from . import generated as hw
 from . import layout
 from .driver import Driver
-from .launch import Launch, Result, expect
-from .memory import Block, KernelTensor
+from .launch import Launch, LaunchResult, expect
+from .memory import KernelTensor, MemoryBlock
 
 Array = np.ndarray
 
@@ -32,7 +32,7 @@ class VectorUnit:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._memory = driver.memory
-        self._ones: Block | None = None
+        self._ones: MemoryBlock | None = None
 
     # ---- map ------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class VectorUnit:
         rectify: bool = False,
         ceiling: int | None = None,
         bits: int = 16,
-    ) -> tuple[KernelTensor, Result]:
+    ) -> tuple[KernelTensor, LaunchResult]:
         """A line a channel, with what follows it; see `Device.normalise`."""
         launch, out = self._map(a, bits, line.shift)
         table = layout.coefficients(line.first, line.second, line.offset, a.shape[1])

@@ -31,7 +31,7 @@ class NativeUnavailable(Exception):
     """The kernels cannot be built or loaded here; the text says why in one line."""
 
 
-class Geometry(ctypes.Structure):
+class NativeGeometry(ctypes.Structure):
     """The C++ `Geometry`: a convolution with its batch."""
 
     _fields_ = [

@@ -16,8 +16,7 @@ import numpy as np
 from ...numerics.fixedpoint import round_shift, saturate
 from ..base import Convolved, Device, Peaked, PsgResult, Tensor
 from ..geometry import Geometry
-from .library import Geometry as NativeGeometry
-from .library import GradientStore, describe, load
+from .library import GradientStore, NativeGeometry, describe, load
 from .memory_pool import MemoryPool
 from .numpy_emulator import decide_signs
 

@@ -47,7 +47,7 @@ lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
 	    -exec $(BIN)/clang-format --dry-run -Werror {} +
 
 test: setup lint ## lint, then every test
-	@$(BIN)/pytest -n 2 --no-header -m 'not alone'
+	@$(BIN)/pytest -n 2 --no-header --durations=20 -m 'not alone'
 	@$(BIN)/pytest --no-header -m alone
 
 demo: setup ## train six methods on the embedded data and write runs/demo/report.html

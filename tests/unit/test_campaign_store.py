@@ -13,7 +13,7 @@ from e2train.campaign import store as store_module
 from e2train.campaign.lease import Heartbeat, Stopped
 from e2train.campaign.plan import load_campaign
 from e2train.campaign.schema import RESULT_COLUMNS
-from e2train.campaign.store import FAILED, INTERRUPTED, WAITING, Claim, Progress, Store
+from e2train.campaign.store import FAILED, INTERRUPTED, WAITING, CellProgress, Claim, Store
 from e2train.errors import UserError
 from e2train.files import locked
 
@@ -92,12 +92,12 @@ def test_lease_protects_a_worker_on_another_host_until_it_runs_out(tmp_path, clo
     assert store.claim(claim_of(token="a", host="there"))
     clock.now += 9.9
     assert not store.claim(claim_of(token="b", host="here"))
-    assert store.renew(claim_of(token="a", host="there"), Progress())
+    assert store.renew(claim_of(token="a", host="there"), CellProgress())
     clock.now += 9.9
     assert not store.claim(claim_of(token="b", host="here"))
     clock.now += 0.2
     assert store.claim(claim_of(token="b", host="here"))
-    assert not store.renew(claim_of(token="a", host="there"), Progress())
+    assert not store.renew(claim_of(token="a", host="there"), CellProgress())
     assert not store.finish(claim_of(token="a", host="there"), result_of(), [])
     assert store.rows("SELECT * FROM results") == []
     assert store.finish(claim_of(token="b", host="here"), result_of(), [])
@@ -111,7 +111,7 @@ def test_same_host_takes_over_at_once_as_the_lock_is_free(tmp_path, clock):
     store = new_store(tmp_path)
     assert store.claim(claim_of(token="a"))
     assert store.claim(claim_of(token="b"))
-    assert not store.renew(claim_of(token="a"), Progress())
+    assert not store.renew(claim_of(token="a"), CellProgress())
 
 
 def test_lock_keeps_a_second_holder_out_and_falls_with_the_first(tmp_path):
@@ -232,7 +232,7 @@ class Claims(RuleBasedStateMachine):
     @rule(claim=claims)
     def renew(self, claim):
         held = self.holder is not None and claim.token == self.holder.token
-        assert self.store.renew(claim, Progress()) == held
+        assert self.store.renew(claim, CellProgress()) == held
         if held:
             self.until = self.clock.now + claim.lease_s
 

@@ -226,7 +226,8 @@ class _Iteration:
     def _weights(self, unit: Unit, samples: int) -> None:
         s, weights = self.scheme, unit.geometry.weights
         unsure = 0
-        if s.predictor is not None:
+        predictor = None if unit.name == "classifier" else s.predictor  # signs: convolutions only
+        if predictor is not None:
             by_layer = self.predicted
             share = by_layer if isinstance(by_layer, float) else by_layer[unit.name]
             unsure = int((1.0 - share) * weights + 0.5)
@@ -238,7 +239,7 @@ class _Iteration:
                 samples,
                 s.weight_gradient,
                 s.sums,
-                predictor=s.predictor,
+                predictor=predictor,
                 unsure=unsure,
             )
         )

@@ -413,7 +413,7 @@ class FixedArithmetic(Arithmetic):
     ) -> np.ndarray:
         """The full gradient in real units, or PSG's signs, float32 [K,C/groups,R,S]."""
         chosen = self.settings
-        if not chosen.predict:
+        if not chosen.predict or name == "classifier":  # the authors' code signs convolutions only
             exact = self.device.weight_gradient(x.tensor, g.tensor, geometry)
             self.counter.record(
                 Convolution("backward_weight", name, geometry, x.samples, (8, 16), 48)

@@ -20,9 +20,9 @@ def trainable(name: str) -> bool:
     return not name.endswith(RUNNING)
 
 
-def is_weight(name: str) -> bool:
-    """Whether this is a convolution's or the classifier's weight (PSG's and SignSGD's subject)."""
-    return name.endswith(".weight")
+def is_convolution_weight(name: str) -> bool:
+    """Whether this is a convolution's weight: what PSG and SignSGD take signs of."""
+    return name.endswith(".weight") and name != "classifier.weight"
 
 
 def initial_parameters(spec: NetworkSpec, seed: int) -> Parameters:

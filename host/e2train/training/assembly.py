@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..data.dataset import Dataset
 from ..device.base import Device
@@ -52,10 +52,13 @@ def fixed_settings(experiment: Experiment) -> FixedSettings:
     """How the integer arithmetic takes gradients for the experiment's update."""
     bits, chosen = experiment.method.stream_bits, experiment.psg
     if experiment.method.update == "psg":
-        return psg.settings(chosen.beta, chosen.x_msb_bits, chosen.g_msb_bits, bits)
-    if experiment.method.update == "sgd":
-        return fixed8.settings(bits)
-    return FixedSettings(predict=False, stream_bits=bits)
+        settings = psg.settings(chosen.beta, chosen.x_msb_bits, chosen.g_msb_bits, bits)
+    elif experiment.method.update == "sgd":
+        settings = fixed8.settings(bits)
+    else:
+        settings = FixedSettings(predict=False, stream_bits=bits)
+    wanted = experiment.method.input_gradient_bits
+    return settings if wanted is None else replace(settings, input_gradient_bits=wanted)
 
 
 def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) -> Parts:

@@ -15,7 +15,7 @@ from ..data.dataset import HALVES
 from ..data.load import DATASETS
 from ..errors import UserError
 from ..methods import psg
-from ..methods.schedule import Schedule, offered_iterations
+from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
 from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
 from .finetune import ALL_LAYERS, MODES
@@ -50,6 +50,7 @@ class TrainSettings:
     lr: float | None = None  # 0.1, or 0.03 with signs
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    schedule: str = "steps"  # the paper's; or "linear", "cosine"
     drops: tuple[float, ...] = (0.5, 0.75)
     drop_factor: float = 0.1
     energy_ratio: float = 1.0
@@ -66,6 +67,7 @@ class MethodSettings:
     arithmetic: str = "float32"
     update: str = "sgd"
     stream_bits: int = 16
+    input_gradient_bits: int | None = None  # 8 with `fixed` and `sgd` (Banner et al.), else 16
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ class Experiment:
     @property
     def schedule(self) -> Schedule:
         """The learning-rate schedule over the offered mini-batches."""
-        return Schedule(self.lr, self.offered, self.train.drops, self.train.drop_factor)
+        t = self.train
+        return Schedule(self.lr, self.offered, t.drops, t.drop_factor, t.schedule)
 
     @property
     def method_name(self) -> str:
@@ -247,6 +250,7 @@ def check(e: Experiment) -> None:
     need(LEAST_RATE <= e.lr < 1e3, "train.lr", e.lr, rates)
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
+    need(t.schedule in SCHEDULES, "train.schedule", t.schedule, " or ".join(SCHEDULES))
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
     need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
@@ -260,6 +264,8 @@ def check(e: Experiment) -> None:
     need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))
     need(m.update in UPDATES, "method.update", m.update, " or ".join(UPDATES))
     need(9 <= m.stream_bits <= 16, "method.stream_bits", m.stream_bits, "9 to 16")
+    bits = m.input_gradient_bits
+    need(bits in (None, 8, 16), "method.input_gradient_bits", bits, "8 or 16")
     fits = m.update != "psg" or m.arithmetic == "fixed"
     need(fits, "method.update", m.update, "method.arithmetic = 'fixed' beside it")
     need(0 <= p.beta <= 1, "psg.beta", p.beta, "0 to 1")

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs iterations one after the other without waiting: on CUDA each is the replay of one graph.
+
+The host draws for many iterations at once (a table with a row an iteration), the iterations find
+their row by a counter on the device and leave their readings in the same row of another table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from .arithmetic import Tensor, Tensors
+from .policy import Table
+
+WARM_UP = 2  # runs before a capture: libraries choose and load their kernels
+Program = Callable[[], None]
+
+
+class Pending:
+    """Readings of iterations that may still be running."""
+
+    def __init__(self, readings: Tensors, rows: int) -> None:
+        self._done: torch.cuda.Event | None = None
+        self._host = {
+            name: _to_host(tensor.narrow(0, 0, rows)) for name, tensor in readings.items()
+        }
+        if any(tensor.is_cuda for tensor in readings.values()):
+            self._done = torch.cuda.Event(blocking=True)
+            self._done.record()
+
+    def wait(self) -> Table:
+        """The readings, once the iterations are done: arrays by name with a row an iteration."""
+        if self._done is not None:
+            self._done.synchronize()
+        return {name: tensor.numpy() for name, tensor in self._host.items()}
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    if not tensor.is_cuda:
+        return tensor.clone()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
+
+
+class Engine:
+    """Runs `step` on rows of tables of up to `capacity` iterations.
+
+    `changed` lists all tensors that a step changes; `example` is a table that it can be tried with.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Tensors], Tensors],
+        changed: list[Tensor],
+        example: Table,
+        capacity: int,
+        where: torch.device,
+    ) -> None:
+        self._step, self._changed, self._where = step, changed, where
+        self.capacity = max(capacity, WARM_UP)  # the warm-up takes rows too
+        self._position = torch.zeros(1, dtype=torch.int64, device=where)
+        self._table = {
+            name: _room(values[0], self.capacity, where) for name, values in example.items()
+        }
+        self._readings: Tensors = {}
+        self._fill(example)
+        self._program = recorded(self._iteration, [*changed, self._position], where)
+
+    def _iteration(self) -> None:
+        row = {
+            name: tensor.index_select(0, self._position)[0] for name, tensor in self._table.items()
+        }
+        for name, value in self._step(row).items():
+            if name not in self._readings:  # first in the warm-up, outside of any capture
+                shape = (self.capacity, *value.shape)
+                self._readings[name] = torch.zeros(shape, dtype=value.dtype, device=self._where)
+            self._readings[name].index_copy_(0, self._position, value[None])
+        self._position.add_(1)
+
+    def _fill(self, table: Table) -> None:
+        for name, values in table.items():
+            self._table[name][: len(values)].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+        self._position.zero_()
+
+    def launch(self, table: Table) -> Pending:
+        """Start one iteration for each row of the table, at least one, and come back at once."""
+        rows = len(next(iter(table.values())))
+        self._fill(table)
+        for _ in range(rows):
+            self._program()
+        return Pending(self._readings, rows)
+
+
+def _room(row: np.ndarray, capacity: int, where: torch.device) -> Tensor:
+    like = torch.from_numpy(np.ascontiguousarray(row))
+    return torch.zeros((capacity, *np.shape(row)), dtype=like.dtype, device=where)
+
+
+class Evaluator:
+    """Logits of many pictures at once; it changes nothing."""
+
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        shape: tuple[int, ...],
+        where: torch.device,
+    ) -> None:
+        """`shape`: of the pictures of a batch, [N,C,H,W]."""
+        self._images = torch.zeros(shape, dtype=torch.uint8, device=where)
+        self._found: list[Tensor] = []
+        self._logits = logits
+        self._program = recorded(self._run, [], where)
+
+    def _run(self) -> None:
+        found = self._logits(self._images)
+        if not self._found:
+            self._found.append(torch.zeros_like(found))
+        self._found[0].copy_(found)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images [up to N,C,H,W] to logits float64.
+
+        A smaller batch is filled up with its own pictures, which leaves its peaks as they are.
+        """
+        filled = np.resize(images, (self._images.shape[0], *images.shape[1:]))
+        self._images.copy_(torch.from_numpy(filled))
+        self._program()
+        return self._found[0][: len(images)].cpu().numpy()
+
+
+def recorded(program: Program, changed: list[Tensor], where: torch.device) -> Program:
+    """The program as a CUDA graph, having changed nothing; on a CPU the program itself.
+
+    The warm-up really runs it, so what it changes is saved before and put back.
+    """
+    if where.type != "cuda":
+        return program
+    saved = [tensor.clone() for tensor in changed]
+    side = torch.cuda.Stream(where)
+    side.wait_stream(torch.cuda.current_stream(where))
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            program()
+    torch.cuda.current_stream(where).wait_stream(side)
+    for tensor, before in zip(changed, saved, strict=True):
+        tensor.copy_(before)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        program()
+    return graph.replay

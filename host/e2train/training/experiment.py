@@ -257,8 +257,8 @@ def check(e: Experiment) -> None:
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
-    last = e.schedule.rate(e.offered)
-    dropped = f"a learning rate after the last drop ({last:.3g}) of {LEAST_RATE:.3g} or more"
+    last = e.schedule.rate(e.offered - 1)
+    dropped = f"a learning rate at the end ({last:.3g}) of {LEAST_RATE:.3g} or more"
     need(last >= LEAST_RATE, "train.drop_factor", t.drop_factor, dropped)
     m = e.method
     need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))

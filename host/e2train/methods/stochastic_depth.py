@@ -45,12 +45,14 @@ class StochasticDepth:
         """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
         return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
 
+    def alive(self, iteration: int) -> np.ndarray:
+        """bool [blocks]: which blocks the mini-batch of a training iteration runs."""
+        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
+        return (words >> np.uint64(11)) * 2.0**-53 < self.survival
+
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         self.training = training
-        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
-        alive = (words >> np.uint64(11)) * 2.0**-53 < self.survival
-        if not training:
-            alive = np.ones_like(alive)
+        alive = self.alive(iteration) if training else np.ones(len(self.survival), bool)
         self.ran = np.repeat(alive[:, None], samples, axis=1)
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:

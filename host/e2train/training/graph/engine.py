@@ -100,35 +100,44 @@ def _room(row: np.ndarray, capacity: int, where: torch.device) -> Tensor:
 
 
 class Evaluator:
-    """Logits of many pictures at once; it changes nothing."""
+    """Answers of `program` to many pictures at once; it changes nothing."""
 
     def __init__(
         self,
-        logits: Callable[[Tensor], Tensor],
+        program: Callable[[Tensor, Tensors], Tensors],
         shape: tuple[int, ...],
         where: torch.device,
     ) -> None:
         """`shape`: of the pictures of a batch, [N,C,H,W]."""
         self._images = torch.zeros(shape, dtype=torch.uint8, device=where)
-        self._found: list[Tensor] = []
-        self._logits = logits
-        self._program = recorded(self._run, [], where)
+        self._where, self._asked = where, program
+        self._drawn: Tensors = {}
+        self._found: Tensors = {}
+        self._program: Program | None = None
 
     def _run(self) -> None:
-        found = self._logits(self._images)
-        if not self._found:
-            self._found.append(torch.zeros_like(found))
-        self._found[0].copy_(found)
+        for name, value in self._asked(self._images, self._drawn).items():
+            if name not in self._found:  # first in the warm-up, outside of any capture
+                self._found[name] = torch.zeros_like(value)
+            self._found[name].copy_(value)
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images [up to N,C,H,W] to logits float64.
+    def __call__(self, images: np.ndarray, drawn: Table) -> Table:
+        """Of uint8 images [up to N,C,H,W] and what was drawn for them, [..., as many].
 
         A smaller batch is filled up with its own pictures, which leaves its peaks as they are.
         """
-        filled = np.resize(images, (self._images.shape[0], *images.shape[1:]))
-        self._images.copy_(torch.from_numpy(filled))
+        size = self._images.shape[0]
+        places = np.arange(size) % len(images)
+        self._images.copy_(torch.from_numpy(np.ascontiguousarray(images[places])))
+        for name, values in drawn.items():
+            filled = torch.from_numpy(np.ascontiguousarray(values[..., places]))
+            if name not in self._drawn:
+                self._drawn[name] = torch.zeros_like(filled, device=self._where)
+            self._drawn[name].copy_(filled)
+        if self._program is None:
+            self._program = recorded(self._run, [], self._where)
         self._program()
-        return self._found[0][: len(images)].cpu().numpy()
+        return {name: tensor.cpu().numpy() for name, tensor in self._found.items()}
 
 
 def recorded(program: Program, changed: list[Tensor], where: torch.device) -> Program:

@@ -114,20 +114,24 @@ class GraphFloat32:
         self, unit: Unit, y: Tensor, ran: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Batch norm, with what its backward pass needs; the running statistics follow."""
-        named = ("gamma", "beta", "running_mean", "running_variance")
-        tensors = [self.parameters[f"{unit.name}.{kind}"] for kind in named]
-        if ran is not None:
-            return self._normalise_part(y, ran, tensors)
-        count = y.numel() // y.shape[1]
-        momentum = RUNNING_MOMENTUM if count > 1 else 0.0
-        z, mean, inverse = torch.native_batch_norm(y, *tensors, self._training, momentum, EPSILON)
+        if ran is not None and self._training:
+            return self._normalise_part(unit, y, ran)
+        gamma, beta, running_mean, running_variance = self._batch_norm(unit)
+        momentum = RUNNING_MOMENTUM if y.numel() > y.shape[1] else 0.0
+        z, mean, inverse = torch.native_batch_norm(
+            y, gamma, beta, running_mean, running_variance, self._training, momentum, EPSILON
+        )
         return z, mean, inverse
 
-    def _normalise_part(
-        self, y: Tensor, ran: Tensor, tensors: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch_norm(self, unit: Unit) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """gamma, beta, running mean and variance, [K] each."""
+        own, name = self.parameters, unit.name
+        statistics = own[f"{name}.running_mean"], own[f"{name}.running_variance"]
+        return own[f"{name}.gamma"], own[f"{name}.beta"], *statistics
+
+    def _normalise_part(self, unit: Unit, y: Tensor, ran: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Batch norm with the statistics of the samples that ran."""
-        gamma, beta, running_mean, running_variance = tensors
+        gamma, beta, running_mean, running_variance = self._batch_norm(unit)
         samples = ran.sum().to(torch.float32)
         count = samples * (y.shape[2] * y.shape[3])
         some = count.clamp(min=1.0)

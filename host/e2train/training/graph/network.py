@@ -30,14 +30,10 @@ class _Passage:
 
 @dataclass
 class Passed:
-    """Of one mini-batch: each sample's probability of its label, and gradients by parameter.
-
-    picked: float64 [N]; ran: bool [N] for each skippable block, None where all ran.
-    """
+    """Of one mini-batch: each sample's probability of its label, float64 [N], and gradients."""
 
     picked: Tensor
     gradients: Tensors
-    ran: list[Tensor | None]
 
 
 class GraphNetwork:
@@ -51,22 +47,24 @@ class GraphNetwork:
         where: torch.device,
     ) -> None:
         self.spec, self.arithmetic, self.policy = spec, arithmetic, policy
-        self._where = where
+        #: Of the last mini-batch: bool [N] for each skippable block, None where all ran.
+        self.ran: list[Tensor | None] = []
         self._classes = torch.arange(spec.classifier.filters, device=where)
         self._passages: list[_Passage] = []
 
-    def logits(self, images: Tensor, row: Tensors | None) -> Tensor:
-        """uint8 images [N,C,H,W] to logits float64 [N, classes]; `row` None in an evaluation."""
-        self.arithmetic.begin(row is not None)
+    def logits(self, images: Tensor, row: Tensors, training: bool) -> Tensor:
+        """uint8 images [N,C,H,W] to logits float64 [N, classes]; `row`: what the policy draws."""
+        self.arithmetic.begin(training)
         if self.policy is not None:
-            self.policy.begin(row, images.shape[0], self._where)
+            self.policy.begin(row, images.shape[0], training)
         self._passages.clear()
+        self.ran.clear()
         stream = self.arithmetic.picture(images)
         skippable = 0
         for block in self.spec.blocks:
             index = skippable if block.skippable else None
             skippable += block.skippable
-            stream = self._block_forward(block, index, stream, row is not None)
+            stream = self._block_forward(block, index, stream, training)
         return self.arithmetic.classify(stream)
 
     def _block_forward(
@@ -76,6 +74,8 @@ class GraphNetwork:
         if self.policy is not None and index is not None:
             ran = self.policy.decide(index, arithmetic, stream)
             scale = self.policy.scale(index)
+        if index is not None:
+            self.ran.append(ran)
         carried = arithmetic.shortcut(block, stream) if block.skippable else None
         h = arithmetic.block_input(block, stream, ran)
         for unit in block.units:
@@ -92,14 +92,18 @@ class GraphNetwork:
             self._passages.append(_Passage(block, index, ran, carried, h))
         return h if ran is None else arithmetic.merge(carried, ran, h)
 
+    def ran_counts(self, samples: int) -> Tensor:
+        """int64 [skippable blocks]: samples of the last mini-batch that ran each."""
+        every = torch.full((), samples, dtype=torch.int64, device=self._classes.device)
+        return torch.stack([every if ran is None else ran.sum() for ran in self.ran])
+
     def forward_backward(self, images: Tensor, labels: Tensor, row: Tensors) -> Passed:
         """One mini-batch, labels int64 [N]: gradients of its mean loss (or PSG's signs)."""
-        picked, g = self._cross_entropy(self.logits(images, row), labels)
-        ran = [passage.ran for passage in self._passages if passage.index is not None]
+        picked, g = self._cross_entropy(self.logits(images, row, True), labels)
         stream, gradients = self.arithmetic.classify_backward(g)
         while self._passages:
             stream = self._block_backward(self._passages.pop(), stream, gradients)
-        return Passed(picked, gradients, ran)
+        return Passed(picked, gradients)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Softmax: each sample's probability of its label, and its own gradient p - onehot."""
@@ -109,9 +113,10 @@ class GraphNetwork:
 
     def _block_backward(self, passage: _Passage, stream: Value, gradients: Tensors) -> Value:
         arithmetic, block, ran = self.arithmetic, passage.block, passage.ran
-        if self.policy is not None and passage.index is not None and self.policy.wants_products:
+        policy, index = self.policy, passage.index
+        if policy is not None and index is not None and policy.wants_products(index):
             products = arithmetic.gate_products(block, stream, passage.after, passage.before)
-            self.policy.observe(passage.index, products)
+            policy.observe(index, products)
         g = arithmetic.output_mask(block.units[-1], stream)
         residual = arithmetic.shortcut_backward(block, g) if block.skippable else None
         for position in reversed(range(len(block.units))):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from ...methods.stochastic_depth import StochasticDepth
 from .arithmetic import GraphArithmetic, Tensor, Tensors, Value
@@ -18,15 +17,14 @@ Table = dict[str, np.ndarray]  # by name, one row an iteration
 class GraphPolicy(Protocol):
     """The counterpart of `network.network.SkipPolicy` for an iteration on tensors."""
 
-    @property
-    def wants_products(self) -> bool:
-        """Whether `observe` is to be called."""
-
     def drawn(self, iterations: Sequence[int]) -> Table:
         """What the host draws or works out for these iterations: always the same names."""
 
-    def begin(self, row: Tensors | None, samples: int, where: torch.device) -> None:
-        """A new mini-batch: its row of the table, or None in an evaluation."""
+    def drawn_for_evaluation(self, number: int, samples: int) -> Table:
+        """What it draws for a batch of an evaluation, samples in the last dimension."""
+
+    def begin(self, row: Tensors, samples: int, training: bool) -> None:
+        """A new mini-batch, and what was drawn for it."""
 
     def decide(self, index: int, arithmetic: GraphArithmetic, stream: Value) -> Tensor | None:
         """bool [N]: which samples run skippable block `index`; None: all, known beforehand."""
@@ -34,8 +32,11 @@ class GraphPolicy(Protocol):
     def scale(self, index: int) -> float:
         """Factor on the block's residual branch."""
 
+    def wants_products(self, index: int) -> bool:
+        """Whether `observe` is to be called for this block."""
+
     def observe(self, index: int, products: Tensor) -> None:
-        """<g, F(x) - x> at block `index`, float64 [N]."""
+        """<g, F(x) - x> at block `index`, float64 [N], with g behind the block."""
 
     def learn(self) -> Tensors:
         """Once the network's gradients are known; returns what the record needs of it, by name."""
@@ -56,8 +57,6 @@ class GraphPolicy(Protocol):
 class GraphDepth:
     """Stochastic depth: the host draws which blocks run, for a whole mini-batch."""
 
-    wants_products = False
-
     def __init__(self, host: StochasticDepth) -> None:
         self.host = host
         self._alive: Tensor | None = None
@@ -65,8 +64,11 @@ class GraphDepth:
     def drawn(self, iterations: Sequence[int]) -> Table:
         return {"alive": np.array([self.host.alive(iteration) for iteration in iterations])}
 
-    def begin(self, row: Tensors | None, samples: int, where: torch.device) -> None:
-        self._alive = None if row is None else row["alive"]
+    def drawn_for_evaluation(self, number: int, samples: int) -> Table:
+        return {}
+
+    def begin(self, row: Tensors, samples: int, training: bool) -> None:
+        self._alive = row["alive"] if training else None
         self._samples = samples
 
     def decide(self, index: int, arithmetic: GraphArithmetic, stream: Value) -> Tensor | None:
@@ -74,6 +76,9 @@ class GraphDepth:
 
     def scale(self, index: int) -> float:
         return 1.0 if self._alive is not None else float(self.host.survival[index])
+
+    def wants_products(self, index: int) -> bool:
+        return False
 
     def observe(self, index: int, products: Tensor) -> None:
         raise AssertionError("stochastic depth learns nothing from products")

@@ -18,17 +18,20 @@ import torch
 
 from ...cost.counts import Scheme, operations
 from ...errors import UserError
+from ...methods.slu import gated_names
+from ...methods.slu_gates import gate_macs
 from ...methods.smd import dropped
 from ...methods.stochastic_depth import StochasticDepth
 from ...network.integer import PredictorTally
 from ...network.parameters import Parameters
 from ..assembly import Parts, fixed_settings
-from ..evaluate import BATCH, Accuracy, score
+from ..evaluate import BATCH, Accuracy, Answers, score
 from ..experiment import Experiment
 from ..remeter import scheme_of
-from .arithmetic import GraphArithmetic
+from .arithmetic import GraphArithmetic, Tensor, Tensors
 from .engine import Engine, Evaluator, Pending
 from .float32 import GraphFloat32
+from .integer import GraphFixedArithmetic, unknown_tracks
 from .network import GraphNetwork
 from .pictures import Pictures
 from .policy import GraphDepth, GraphPolicy, Table
@@ -61,6 +64,9 @@ class GraphRun:
         self._trainer, self._where = trainer, torch.device(where)
         experiment, parts = trainer.experiment, trainer.parts
         self._scheme = _scheme(experiment)
+        gates = parts.gates is not None
+        self._gated = gated_names(parts.spec, experiment.slu.gated) if gates else frozenset[str]()
+        self._gate_macs = sum(gate_macs(b) for b in parts.spec.blocks if b.name in self._gated)
         self._chunks: list[_Chunk] = []  # started, not yet accounted for; two at most
         self._pushed = False
         self._weights = Weights(parts.network.parameters, self._where)
@@ -87,16 +93,15 @@ class GraphRun:
     @property
     def ready(self) -> bool:
         """Whether iterations can run here: every delayed exponent has seen a peak."""
-        fixed = self._trainer.parts.fixed
-        if fixed is None:
-            return True
-        needed = self._arithmetic.state()
-        return all(name in fixed.exponents and fixed.exponents[name].known for name in needed)
+        parts = self._trainer.parts
+        return parts.fixed is None or not unknown_tracks(parts.spec, parts.fixed.state())
 
-    def _push(self) -> None:
+    def _push(self, instead: Parameters | None = None) -> None:
+        """Take over the trainer's state; `instead`: other parameters than its own."""
         trainer = self._trainer
         own = trainer.network
-        self._weights.push(own.parameters, trainer.optimiser.velocity, trainer.average.mean)
+        parameters = own.parameters if instead is None else instead
+        self._weights.push(parameters, trainer.optimiser.velocity, trainer.average.mean)
         self._arithmetic.restore(own.arithmetic.state())
         if self._policy is not None:
             self._policy.push()
@@ -213,11 +218,13 @@ class GraphRun:
         trainer.stop_if_diverged(iteration, loss)
         batch = trainer.experiment.train.batch
         blocks = [block.name for block in parts.spec.skippable_blocks]
-        ran = dict.fromkeys(blocks, batch)
+        ran, explored = dict.fromkeys(blocks, batch), dict.fromkeys(blocks, 0)
         if self._policy is not None:
             ran = dict(zip(blocks, row["ran"].tolist(), strict=True))
             trainer.tallies.add_skipped([batch - count for count in ran.values()], batch)
             self._policy.take_note(row)
+            if "explored" in row:
+                explored = dict(zip(blocks, row["explored"].tolist(), strict=True))
         tally = dict(self._predicted(row, ran))
         shares = {name: one.predicted / one.weights for name, one in tally.items()}
         work = operations(
@@ -226,7 +233,8 @@ class GraphRun:
             batch,
             ran=lambda block: ran[block.name],
             predicted={**dict.fromkeys(self._step.predicting, 0.0), **shares},
-            gated=parts.gates is not None,
+            explored=lambda block: explored[block.name],
+            gated=self._gated,
         )
         for operation in work:
             parts.counter.record(operation)
@@ -253,21 +261,38 @@ class GraphRun:
         self, images: np.ndarray, labels: np.ndarray, parameters: Parameters | None
     ) -> Accuracy:
         """As `training.evaluate.evaluate` of the trainer's network."""
-        trainer = self._trainer
-        own, average = trainer.network.parameters, trainer.average.mean
         if parameters is not None or not self._pushed:
-            velocity = trainer.optimiser.velocity
-            self._weights.push(own if parameters is None else parameters, velocity, average)
-            self._arithmetic.restore(trainer.network.arithmetic.state())
-            if self._policy is not None:
-                self._policy.push()
-            self._pushed = False  # what comes next takes the trainer's own again
+            self._push(parameters)
+            self._pushed = parameters is None  # else the trainer's own is pushed again
         if self._evaluator is None:
             shape = (min(BATCH, len(images)), *images.shape[1:])
-            self._evaluator = Evaluator(
-                lambda batch: self._network.logits(batch, None), shape, self._where
-            )
-        return score(self._evaluator, images, labels)
+            self._evaluator = Evaluator(self._answer, shape, self._where)
+        return score(self._answers, images, labels)
+
+    def _answer(self, images: Tensor, drawn: Tensors) -> Tensors:
+        found = {"logits": self._network.logits(images, drawn, training=False)}
+        for index, ran in enumerate(self._network.ran):
+            if ran is not None:
+                found[f"ran {index}"] = ran
+        return found
+
+    def _answers(self, images: np.ndarray, number: int) -> Answers:
+        assert self._evaluator is not None
+        samples, spec, policy = len(images), self._trainer.parts.spec, self._policy
+        drawn = {} if policy is None else policy.drawn_for_evaluation(number, samples)
+        found = self._evaluator(images, drawn)
+        every = np.ones(samples, bool)
+        blocks = range(len(spec.skippable_blocks))
+        ran = np.array([found.get(f"ran {index}", every)[:samples] for index in blocks])
+        macs = samples * (spec.forward_macs + self._gate_macs)
+        for block, count in zip(spec.skippable_blocks, ran.sum(axis=1).tolist(), strict=True):
+            macs -= (samples - count) * block.macs
+        host: Any = self._trainer.parts.policy
+        skip = None
+        if host is not None:
+            host.ran = ran
+            skip = host.skip_ratio
+        return Answers(found["logits"][:samples], skip, macs)
 
 
 def _scheme(experiment: Experiment) -> Scheme:
@@ -284,10 +309,8 @@ def _arithmetic(trainer: Trainer, weights: Weights) -> GraphArithmetic:
     parts, data, batch = trainer.parts, trainer.dataset, trainer.experiment.train.batch
     if parts.fixed is None:
         return GraphFloat32(parts.spec, weights.parameters, data.mean, data.std, batch)
-    from .integer import GraphInteger
-
     settings = parts.fixed.settings
-    return GraphInteger(parts.spec, weights.parameters, settings, data.mean, batch)
+    return GraphFixedArithmetic(parts.spec, weights.parameters, settings, data.mean, batch)
 
 
 def _policy(parts: Parts) -> GraphPolicy | None:
@@ -296,4 +319,4 @@ def _policy(parts: Parts) -> GraphPolicy | None:
         return None
     if isinstance(policy, StochasticDepth):
         return GraphDepth(policy)
-    raise UserError("backend 'cuda': SLU's gates do not run on it")
+    return None

@@ -69,6 +69,21 @@ class Weights:
         return [self.values, self.velocity, self.average, self.running]
 
 
+def descent(
+    values: Tensor,
+    velocity: Tensor,
+    gradient: Tensor,
+    rate: Tensor,
+    momentum: float,
+    weight_decay: float,
+) -> tuple[Tensor, Tensor]:
+    """`methods.sgd`'s step, float32: (values, velocity) after it."""
+    moved = velocity * float(np.float32(momentum))
+    moved = moved + gradient
+    moved = moved + values * float(np.float32(weight_decay))
+    return values - moved * rate, moved
+
+
 class TrainingStep:
     """A network's whole iteration; calling it with a row of the table runs it."""
 
@@ -103,25 +118,19 @@ class TrainingStep:
         """
         images, labels = self.pictures.batch(row["order"])
         passed = self.network.forward_backward(images, labels, row)
-        samples = labels.shape[0]
         readings = {"picked": passed.picked}
         tallies = self.network.arithmetic.tallies()
         self.predicting = list(tallies)
         if tallies:
             readings["predicted"] = torch.stack(list(tallies.values()))
-        self._descend(passed.gradients, passed.ran, row["rate"])
+        self._descend(passed.gradients, self.network.ran, row["rate"])
         policy = self.network.policy
         if policy is not None:
-            readings["ran"] = torch.stack([self._count(ran, samples) for ran in passed.ran])
+            readings["ran"] = self.network.ran_counts(labels.shape[0])
             readings.update(policy.learn())
         if self.settings.averaging:
             self._average(row["count"])
         return readings
-
-    def _count(self, ran: Tensor | None, samples: int) -> Tensor:
-        if ran is None:
-            return torch.full((), samples, dtype=torch.int64, device=self._owner.device)
-        return ran.sum()
 
     def _descend(self, gradients: Tensors, ran: Sequence[Tensor | None], rate: Tensor) -> None:
         """`methods.sgd`'s step; a block that no sample ran has no gradients, so takes none."""
@@ -131,10 +140,9 @@ class TrainingStep:
                 for name, gradient in gradients.items()
             }
         values, velocity = self.weights.values, self.weights.velocity
-        moved = velocity * float(np.float32(self.settings.momentum))
-        moved = moved + self.weights.layout.gather(gradients)
-        moved = moved + values * float(np.float32(self.settings.weight_decay))
-        stepped = values - moved * rate
+        flat = self.weights.layout.gather(gradients)
+        chosen = self.settings
+        stepped, moved = descent(values, velocity, flat, rate, chosen.momentum, chosen.weight_decay)
         if any(one is not None for one in ran):
             active = self._active(ran)
             moved = torch.where(active, moved, velocity)

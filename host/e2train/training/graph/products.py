@@ -43,7 +43,7 @@ def forward_matrix(w: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def backward_matrix(w: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """w [K,C/groups,R,S] -> [C, R*S*K], turned round, for `input_gradient` (depthwise: [R*S, C])."""
+    """w [K,C/groups,R,S] -> [C, R*S*K], turned round, for `input_gradient` (depthwise: [R*S,C])."""
     turned = w[:, :, ::-1, ::-1]
     if geometry.groups > 1:
         return turned.reshape(geometry.filters, -1).T

@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The integer arithmetic (`network.integer.FixedArithmetic`) on tensors, reading nothing back.
+
+All that the host decides between two operations there (shifts, exponents, coefficients) is a
+tensor here. Every integer and every float bit of what comes out is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...device.geometry import Geometry
+from ...network.integer import (
+    GRADIENT_STREAM,
+    RUNNING_MOMENTUM,
+    FixedSettings,
+    new_track,
+    track_bits,
+)
+from ...network.spec import Block, NetworkSpec, Unit
+from ...numerics.exponent import DECAY
+from ...numerics.fixedpoint import limits, quantise_beta
+from . import normalisation as bn
+from . import products, real, steps
+from .arithmetic import GraphArithmetic, Tensors
+from .weights import Weights
+
+Tensor = torch.Tensor
+
+
+@dataclass
+class Fixed:
+    """Integers [N,H,W,C] x 2^exponent; peak: their largest magnitude, in `exponent`'s units."""
+
+    tensor: Tensor
+    exponent: Tensor
+    peak: Tensor
+
+
+@dataclass
+class _Memory:
+    """What a unit's backward pass needs of its forward pass."""
+
+    x: Fixed
+    y: Tensor
+    y_exponent: Tensor
+    output: Tensor
+    stats: bn.Moments
+    ceiling: Tensor | None
+    count: Tensor
+
+
+@dataclass
+class _Peak:
+    """What a tensor's delayed exponent is to learn from this iteration."""
+
+    slot: int
+    peak: Tensor
+    exponent: Tensor
+    ran: Tensor | None  # bool []: whether any sample ran
+
+
+def track_names(spec: NetworkSpec) -> list[str]:
+    """The delayed exponents of a network that has been trained."""
+    names = ["stream", "classifier.x", GRADIENT_STREAM]
+    for block in spec.blocks:
+        if block.name != "stem":
+            names.append(f"{block.name}.x")
+        for unit in block.units:
+            names += [f"{unit.name}.y", f"{unit.name}.dy"]
+        for unit in block.units[:-1]:
+            names += [f"{unit.name}.z", f"{unit.name}.g"]
+    return names
+
+
+def unknown_tracks(spec: NetworkSpec, state: dict[str, Any]) -> list[str]:
+    """Delayed exponents that `state` does not know yet: their layers have not run so far."""
+    return [name for name in track_names(spec) if not state.get(name, 0.0) > 0]
+
+
+class GraphFixedArithmetic(GraphArithmetic):
+    """The integer arithmetic on one torch device, all samples always computed."""
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        parameters: Tensors,
+        settings: FixedSettings,
+        mean: tuple[int, ...],
+        batch: int,
+    ) -> None:
+        """`parameters`: float32 by name, on one device; `batch`: samples of a training iteration.
+
+        Raises ValueError for a network whose sums of products might exceed 32 bits.
+        """
+        where = parameters["classifier.weight"].device
+        for unit in spec.units():
+            products.check(unit.geometry)
+        products.check(spec.classifier)
+        self.spec, self.settings, self.parameters, self.where = spec, settings, parameters, where
+        self.batch = batch
+        self.mean = torch.tensor(mean, dtype=torch.int16, device=where)
+        self.beta_q = quantise_beta(settings.beta)
+        self._names = track_names(spec)
+        self._slots = {name: slot for slot, name in enumerate(self._names)}
+        bits = [track_bits(name, settings.stream_bits) for name in self._names]
+        tracks = [new_track(name, width) for name, width in zip(self._names, bits, strict=True)]
+        self.peaks = self._vector(track.peak for track in tracks)
+        self._headrooms = self._vector(track.headroom for track in tracks)
+        self._limits = self._vector(float(track.limit) for track in tracks)
+        self._weights = Weights(spec, parameters, where)
+        self._exponent_of_pixels = torch.full((), -7, device=where)
+        self._one = torch.full((), 128, device=where)  # in 2^-7
+        self._numbers: dict[float, Tensor] = {}
+        self._indices: dict[tuple[int, ...], Tensor] = {}
+
+    def _vector(self, values: Iterable[float]) -> Tensor:
+        return torch.tensor(list(values), dtype=torch.float64, device=self.where)
+
+    def _number(self, value: float) -> Tensor:
+        """A float64 [] on the device, made once: it divides exactly, as a Python number may not."""
+        if value not in self._numbers:
+            self._numbers[value] = torch.full((), value, dtype=torch.float64, device=self.where)
+        return self._numbers[value]
+
+    # ---- state ----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return dict(zip(self._names, self.peaks.tolist(), strict=True))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        missing = unknown_tracks(self.spec, state)
+        if missing or len(state) != len(self._names):
+            raise ValueError(f"{len(state)} exponents, unknown: {', '.join(missing) or 'none'}")
+        # the order of a checkpoint's exponents is that of their first use: kept
+        order = [self._slots[name] for name in state]
+        for vector in (self._headrooms, self._limits):
+            vector.copy_(vector[order])
+        self._names = list(state)
+        self._slots = {name: slot for slot, name in enumerate(self._names)}
+        self.peaks.copy_(self._vector(float(peak) for peak in state.values()))
+
+    def tensors(self) -> list[Tensor]:
+        return [self.peaks]
+
+    def tallies(self) -> Tensors:
+        return self._tallies
+
+    # ---- iteration ------------------------------------------------------------------------------
+
+    def begin(self, training: bool) -> None:
+        self.training = training
+        self._memory: dict[str, _Memory] = {}
+        self._tallies: Tensors = {}
+        self._seen: list[_Peak] = []
+        self._ran: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        exponents = real.exponent_for(self.peaks * self._headrooms, self._limits)
+        self._exponents = exponents.unbind()
+        self._weights.quantise()
+        self.stream_exponent = self._exponent("stream")
+
+    def _exponent(self, name: str) -> Tensor:
+        return self._exponents[self._slots[name]]
+
+    def _observe(self, name: str, peak: Tensor, exponent: Tensor, ran: Tensor | None) -> None:
+        if self.training:
+            any_ran = None if ran is None else self._any(ran)[0]
+            self._seen.append(_Peak(self._slots[name], peak, exponent, any_ran))
+
+    def _any(self, ran: Tensor) -> tuple[Tensor, Tensor]:
+        """(whether any sample ran, bool []; how many did but at least 1, float64 [])."""
+        if id(ran) not in self._ran:
+            count = ran.sum().to(torch.float64)
+            # `ran` is kept too: another tensor must not come by its identity
+            self._ran[id(ran)] = count > 0, count.clamp(min=1.0), ran
+        return self._ran[id(ran)][:2]
+
+    def _update(self, slot: int, peak: Tensor, ran: Tensor | None) -> Tensor:
+        """Take the peak (in real units) in at once; the track's new peak."""
+        before = self.peaks[slot]
+        after = torch.maximum(peak, before * DECAY)
+        if ran is not None:
+            after = torch.where(self._any(ran)[0], after, before)
+        before.copy_(after)
+        return after
+
+    def _learn(self) -> None:
+        """All that was observed, in the order of observation where a track saw several peaks."""
+        pending = self._seen
+        while pending:
+            now: dict[int, _Peak] = {}
+            later = []
+            for peak in pending:
+                if peak.slot in now:
+                    later.append(peak)
+                else:
+                    now[peak.slot] = peak
+            self._learn_once(list(now.values()))
+            pending = later
+        self._seen = []
+
+    def _learn_once(self, peaks: list[_Peak]) -> None:
+        """Peaks of different tracks."""
+        integers = torch.stack([one.peak for one in peaks]).to(torch.float64)
+        seen = real.ldexp(integers, torch.stack([one.exponent for one in peaks]))
+        slots = self._slot_index(tuple(one.slot for one in peaks))
+        before = self.peaks[slots]
+        after = torch.maximum(seen, before * DECAY)
+        if any(one.ran is not None for one in peaks):
+            always = torch.ones((), dtype=torch.bool, device=self.where)
+            ran = torch.stack([always if one.ran is None else one.ran for one in peaks])
+            after = torch.where(ran, after, before)
+        self.peaks.index_copy_(0, slots, after)
+
+    def _slot_index(self, slots: tuple[int, ...]) -> Tensor:
+        if slots not in self._indices:
+            self._indices[slots] = torch.tensor(slots, device=self.where)
+        return self._indices[slots]
+
+    # ---- forward --------------------------------------------------------------------------------
+
+    def picture(self, images: Tensor) -> Fixed:
+        centred = images.permute(0, 2, 3, 1).to(torch.int16) - self.mean
+        return Fixed(steps.saturate(centred, 8).contiguous(), self._exponent_of_pixels, self._one)
+
+    def merge(self, base: Fixed, ran: Tensor, part: Fixed) -> Fixed:
+        """Both have the stream's exponent, or both its gradient's."""
+        tensor = torch.where(ran[:, None, None, None], part.tensor, base.tensor)
+        peak = torch.where(self._any(ran)[0], torch.maximum(base.peak, part.peak), base.peak)
+        return Fixed(tensor, base.exponent, peak)
+
+    def shortcut(self, block: Block, stream: Fixed) -> Fixed:
+        if block.shortcut == "identity":
+            return stream
+        first, last = block.units[0].geometry, block.units[-1].geometry
+        tensor = steps.shortcut_pad(stream.tensor, first.stride, last.filters)
+        return Fixed(tensor, stream.exponent, stream.peak)
+
+    def block_input(self, block: Block, stream: Fixed, ran: Tensor | None) -> Fixed:
+        if block.name == "stem":
+            return stream
+        exponent = self._followed(f"{block.name}.x", stream.peak, stream.exponent, ran)
+        shift = (exponent - stream.exponent).clamp(0, 15)
+        tensor = steps.narrow(stream.tensor, shift)
+        return Fixed(tensor, stream.exponent + shift, stream.peak)
+
+    def _followed(self, name: str, peak: Tensor, exponent: Tensor, ran: Tensor | None) -> Tensor:
+        """The exponent of a track that takes in a peak before it is used."""
+        if not self.training:
+            return self._exponent(name)
+        slot = self._slots[name]
+        after = self._update(slot, real.ldexp(peak.to(torch.float64), exponent), ran)
+        return real.exponent_for(after * self._headrooms[slot], self._limits[slot])
+
+    def unit_forward(
+        self,
+        unit: Unit,
+        x: Fixed,
+        *,
+        last: bool,
+        residual: Fixed | None,
+        scale: float,
+        ran: Tensor | None,
+    ) -> Fixed:
+        w, weight_exponent = self._weights.forward(unit.name)
+        accumulator = x.exponent + weight_exponent
+        shift = (self._exponent(f"{unit.name}.y") - accumulator).clamp(0, 30)
+        y, peak, sums = steps.convolve(x.tensor, w, unit.geometry, shift, ran)
+        self._observe(f"{unit.name}.y", peak, accumulator, ran)
+        y_exponent = accumulator + shift
+        stats, count = self._statistics(unit, sums, y_exponent, ran)
+        exponent = self.stream_exponent if last else self._exponent(f"{unit.name}.z")
+        coefficients = bn.forward_coefficients(
+            self._scaled(f"{unit.name}.gamma", scale),
+            self._scaled(f"{unit.name}.beta", scale),
+            stats,
+            y_exponent,
+            exponent,
+        )
+        ceiling = None
+        if unit.activation == "relu6":
+            six = real.ldexp(self._number(6.0), (-exponent).clamp(max=27))
+            ceiling = real.round_half_up(six).to(torch.int64)
+        z, peak = steps.normalise(
+            y,
+            coefficients,
+            residual=None if residual is None else residual.tensor,
+            rectify=unit.activation != "none",
+            ceiling=ceiling,
+            bits=self.settings.stream_bits if last else 8,
+            ran=ran,
+        )
+        self._observe("stream" if last else f"{unit.name}.z", peak, exponent, ran)
+        if self.training:
+            self._memory[unit.name] = _Memory(x, y, y_exponent, z, stats, ceiling, count)
+        return Fixed(z, exponent, peak)
+
+    def _scaled(self, name: str, scale: float) -> Tensor:
+        value = self.parameters[name]
+        # the host's product of float32 with float32(scale)
+        return value if scale == 1.0 else value * self._number(scale).to(torch.float32)
+
+    def _statistics(
+        self, unit: Unit, sums: Tensor, exponent: Tensor, ran: Tensor | None
+    ) -> tuple[bn.Moments, Tensor]:
+        positions = unit.geometry.out_height * unit.geometry.out_width
+        if ran is None:
+            count = self._number(float(self.batch * positions))
+        else:
+            count = self._any(ran)[1] * float(positions)
+        if not self.training:
+            mean = self.parameters[f"{unit.name}.running_mean"].to(torch.float64)
+            variance = self.parameters[f"{unit.name}.running_variance"].to(torch.float64)
+            return bn.Moments(mean, variance), count
+        stats = bn.moments(sums, count, exponent)
+        self._move_running(unit, stats, count, ran)
+        return stats, count
+
+    def _move_running(
+        self, unit: Unit, stats: bn.Moments, count: Tensor, ran: Tensor | None
+    ) -> None:
+        """Running statistics move by the share of the samples that ran; not from one value."""
+        batch = self._number(float(self.batch))
+        samples = batch if ran is None else self._any(ran)[1]
+        share = samples * RUNNING_MOMENTUM / batch
+        unbiased = stats.variance * (count / (count - 1.0))
+        moves = count > 1.0 if ran is None else (count > 1.0) & self._any(ran)[0]
+        for kind, target in (("mean", stats.mean), ("variance", unbiased)):
+            running = self.parameters[f"{unit.name}.running_{kind}"]
+            step = (share * (target - running)).to(torch.float32)
+            running.copy_(torch.where(moves, running + step, running))
+
+    def classify(self, stream: Fixed) -> Tensor:
+        last = self.spec.blocks[-1].units[-1].geometry
+        self._pool_shift = (last.out_height * last.out_width).bit_length() - 1
+        exponent = stream.exponent - self._pool_shift
+        sums = stream.tensor.sum((1, 2), dtype=torch.int64)
+        peak = sums.abs().amax().clamp(min=1)
+        followed = self._followed("classifier.x", peak, exponent, None)
+        shift = (followed - exponent).clamp(min=0)
+        # sums are below 2^46: all shifts beyond 62 make 0 of them, as 62 does
+        x = steps.saturate(steps.shift_right(sums, shift.clamp(max=62)), 8)[:, None, None]
+        self._features = Fixed(x, exponent + shift, peak)
+        w, weight_exponent = self._weights.forward("classifier")
+        logits = products.convolve(x, w, self.spec.classifier)[:, 0, 0].to(torch.float64)
+        scale = self._features.exponent + weight_exponent
+        return real.ldexp(logits, scale) + self.parameters["classifier.bias"]
+
+    def gate_features(self, block: Block, stream: Fixed, points: int) -> Tensor:
+        step_h, step_w = (-(-size // points) for size in stream.tensor.shape[1:3])
+        sums = stream.tensor[:, ::step_h, ::step_w].sum((1, 2), dtype=torch.int64)
+        return real.ldexp(sums.to(torch.float64), stream.exponent)
+
+    # ---- backward -------------------------------------------------------------------------------
+
+    def classify_backward(self, g: Tensor) -> tuple[Fixed, Tensors]:
+        exponent = real.exponent_for(real.peak_of(g), limits(16)[1])
+        integers = real.round_half_up(real.ldexp(g, -exponent)).to(torch.int16)
+        sums = integers.sum(0, dtype=torch.int64).to(torch.float64)
+        bias = real.ldexp(sums, exponent) / self._number(float(self.batch))
+        wide = integers[:, None, None]
+        geometry = self.spec.classifier
+        gradients = {
+            "classifier.weight": self._full_gradient(self._features, wide, exponent, geometry),
+            "classifier.bias": bias.to(torch.float32),
+        }
+        w, weight_exponent = self._weights.backward("classifier")
+        at = exponent - self._pool_shift + weight_exponent + self._coarser
+        shift = (self._exponent(GRADIENT_STREAM) - at).clamp(-15, 47)
+        back, peak = steps.input_gradient(
+            wide,
+            w,
+            geometry,
+            shift,
+            output=None,
+            ceiling=None,
+            residual=None,
+            bits=self.settings.input_gradient_bits,
+        )
+        self._gradient_exponent = at + shift
+        self._observe(GRADIENT_STREAM, peak, self._gradient_exponent, None)
+        last = self.spec.blocks[-1].units[-1].geometry
+        spread = back.expand(-1, last.out_height, last.out_width, -1).contiguous()
+        return Fixed(spread, self._gradient_exponent, peak), gradients
+
+    @property
+    def _coarser(self) -> int:
+        """Exponent of an input gradient's operand over the gradient's own."""
+        return 16 - self.settings.input_gradient_bits
+
+    def output_mask(self, unit: Unit, g: Fixed) -> Fixed:
+        if unit.activation == "none":
+            return g
+        memory = self._memory[unit.name]
+        return Fixed(steps.mask(g.tensor, memory.output, memory.ceiling), g.exponent, g.peak)
+
+    def unit_backward(
+        self,
+        unit: Unit,
+        g: Fixed,
+        *,
+        previous: Unit | None,
+        residual: Fixed | None,
+        stem: bool,
+        ran: Tensor | None,
+    ) -> tuple[Fixed | None, Tensors]:
+        memory = self._memory.pop(unit.name)
+        dy, gradients = self._normalise_backward(unit, g, memory, ran)
+        gradients[f"{unit.name}.weight"] = self._weight_gradient(unit, memory.x, dy)
+        if stem:
+            self._learn()
+            return None, gradients
+        before = None if previous is None else self._memory[previous.name]
+        masked = before if previous is not None and previous.activation != "none" else None
+        w, weight_exponent = self._weights.backward(unit.name)
+        at = dy.exponent + weight_exponent + self._coarser
+        track = GRADIENT_STREAM if previous is None else f"{previous.name}.g"
+        target = self._gradient_exponent if previous is None else self._exponent(track)
+        shift = (target - at).clamp(-15, 47)
+        tensor, peak = steps.input_gradient(
+            dy.tensor,
+            w,
+            unit.geometry,
+            shift,
+            output=None if masked is None else masked.output,
+            ceiling=None if masked is None else masked.ceiling,
+            residual=None if residual is None else steps.only(residual.tensor, ran),
+            bits=self.settings.input_gradient_bits,
+        )
+        # beyond the shift's range all is 0 or saturated in either exponent of the stream
+        exponent = target if previous is None else at + shift
+        self._observe(track, peak, exponent, ran)
+        return Fixed(tensor, exponent, peak), gradients
+
+    def _normalise_backward(
+        self, unit: Unit, g: Fixed, memory: _Memory, ran: Tensor | None
+    ) -> tuple[Fixed, Tensors]:
+        stats, exponent = memory.stats, self._exponent(f"{unit.name}.dy")
+        counted = steps.only(g.tensor, ran)
+        sums = bn.backward_sums(
+            steps.channel_sums(counted, memory.y), stats, g.exponent, memory.y_exponent
+        )
+        coefficients = bn.backward_coefficients(
+            self.parameters[f"{unit.name}.gamma"],
+            stats,
+            sums,
+            memory.count,
+            (g.exponent, memory.y_exponent, exponent),
+        )
+        dy, peak = steps.normalise_backward(counted, memory.y, coefficients, ran)
+        self._observe(f"{unit.name}.dy", peak, exponent, ran)
+        batch = self._number(float(self.batch))
+        sum_g, sum_g_y_hat = sums
+        return Fixed(dy, exponent, peak), {
+            f"{unit.name}.gamma": (sum_g_y_hat / batch).to(torch.float32),
+            f"{unit.name}.beta": (sum_g / batch).to(torch.float32),
+        }
+
+    def _weight_gradient(self, unit: Unit, x: Fixed, g: Fixed) -> Tensor:
+        chosen = self.settings
+        if not chosen.predict:
+            return self._full_gradient(x, g.tensor, g.exponent, unit.geometry)
+        msb_bits = chosen.x_msb_bits, chosen.g_msb_bits
+        sign, sure = steps.signs(x.tensor, g.tensor, unit.geometry, self.beta_q, msb_bits)
+        self._tallies[unit.name] = sure
+        return sign
+
+    def _full_gradient(self, x: Fixed, g: Tensor, exponent: Tensor, geometry: Geometry) -> Tensor:
+        exact = products.weight_gradient(x.tensor, g, geometry).to(torch.float64)
+        scaled = real.ldexp(exact, x.exponent + exponent)
+        return (scaled / self._number(float(self.batch))).to(torch.float32)
+
+    def shortcut_backward(self, block: Block, g: Fixed) -> Fixed:
+        if block.shortcut == "identity":
+            return g
+        first = block.units[0].geometry
+        tensor = steps.shortcut_pad_backward(
+            g.tensor, first.stride, first.channels, (first.height, first.width)
+        )
+        return Fixed(tensor, g.exponent, g.peak)
+
+    def gate_products(self, block: Block, g: Fixed, after: Fixed, before: Fixed) -> Tensor:
+        exact = steps.gate_products(g.tensor, after.tensor, before.tensor)
+        return real.ldexp(exact.to(torch.float64), g.exponent + after.exponent)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
+from ..numerics.portable import dot
 from ..rng import raw_words
 
 
@@ -43,7 +44,7 @@ class StochasticDepth:
     @property
     def skip_ratio(self) -> float:
         """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
-        return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
+        return dot(self.cost, 1.0 - self.ran.mean(axis=1))
 
     def alive(self, iteration: int) -> np.ndarray:
         """bool [blocks]: which blocks the mini-batch of a training iteration runs."""

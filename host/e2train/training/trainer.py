@@ -208,10 +208,17 @@ class Trainer:
             self.tallies.add_decisions(policy.ran)
         if gates is None or self.gate_optimiser is None or self._last_only:
             return
-        gradients, e = gates.gradients(), self.experiment  # steers the skip ratio, too
-        if iteration >= e.slu.warmup * e.offered:
-            falling = e.schedule.rate(iteration) / e.schedule.lr
-            self.gate_optimiser.step(gates.parameters, gradients, e.slu.lr * falling)
+        gradients = gates.gradients()  # steers the skip ratio, too
+        rate = self.gate_rate(iteration)
+        if rate is not None:
+            self.gate_optimiser.step(gates.parameters, gradients, rate)
+
+    def gate_rate(self, iteration: int) -> float | None:
+        """The gates' learning rate, which falls with the weights'; None while they wait."""
+        e = self.experiment
+        if iteration < e.slu.warmup * e.offered:
+            return None
+        return e.slu.lr * (e.schedule.rate(iteration) / e.schedule.lr)
 
     def stop_if_diverged(self, iteration: int, loss: float) -> None:
         """UserError where the loss of a mini-batch is far beyond that of guessing, or no number."""

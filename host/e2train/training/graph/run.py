@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from ...methods.smd import dropped
 from ...methods.stochastic_depth import StochasticDepth
 from ...network.integer import PredictorTally
 from ...network.parameters import Parameters
-from ..assembly import Parts, fixed_settings
+from ..assembly import fixed_settings
 from ..evaluate import BATCH, Accuracy, Answers, score
 from ..experiment import Experiment
 from ..remeter import scheme_of
@@ -35,6 +35,7 @@ from .integer import GraphFixedArithmetic, unknown_tracks
 from .network import GraphNetwork
 from .pictures import Pictures
 from .policy import GraphDepth, GraphPolicy, Table
+from .slu import GraphSlu
 from .step import StepSettings, TrainingStep, Weights
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class GraphRun:
         self._pushed = False
         self._weights = Weights(parts.network.parameters, self._where)
         self._arithmetic = _arithmetic(trainer, self._weights)
-        self._policy = _policy(parts)
+        self._policy = _policy(trainer, self._where)
         network = GraphNetwork(parts.spec, self._arithmetic, self._policy, self._where)
         train, data = experiment.train, trainer.dataset
         self._pictures = Pictures(
@@ -287,7 +288,7 @@ class GraphRun:
         macs = samples * (spec.forward_macs + self._gate_macs)
         for block, count in zip(spec.skippable_blocks, ran.sum(axis=1).tolist(), strict=True):
             macs -= (samples - count) * block.macs
-        host: Any = self._trainer.parts.policy
+        host = self._trainer.parts.policy
         skip = None
         if host is not None:
             host.ran = ran
@@ -313,10 +314,11 @@ def _arithmetic(trainer: Trainer, weights: Weights) -> GraphArithmetic:
     return GraphFixedArithmetic(parts.spec, weights.parameters, settings, data.mean, batch)
 
 
-def _policy(parts: Parts) -> GraphPolicy | None:
-    policy: Any = parts.policy
-    if policy is None:
-        return None
+def _policy(trainer: Trainer, where: torch.device) -> GraphPolicy | None:
+    policy = trainer.parts.policy
     if isinstance(policy, StochasticDepth):
         return GraphDepth(policy)
-    return None
+    if policy is None or trainer.gate_optimiser is None:
+        return None
+    batch = trainer.experiment.train.batch
+    return GraphSlu(policy, trainer.gate_optimiser, trainer.gate_rate, batch, where)

@@ -22,13 +22,14 @@ def test_statistics_are_the_mean_over_mini_batches(arithmetic: str) -> None:
     names = [name for name in network.parameters if "running" in name]
     batches = [batch(network.spec, 16, seed=seed)[0] for seed in range(4)]
     network.logits(batches[0], 0, training=True)  # exponents settle
-    alone = []
+    exponents, alone = network.arithmetic.state(), []
     for images in batches:
         network.arithmetic.running.restart()
         network.logits(images, 0, training=True)
         alone.append({name: network.parameters[name].copy() for name in names})
     for name in names:
         network.parameters[name][:] = 50.0
+    network.arithmetic.restore(exponents)
     network.arithmetic.running.restart()
     for images in batches:
         network.logits(images, 0, training=True)

@@ -37,6 +37,7 @@ def test_statistics_are_the_mean_over_mini_batches(arithmetic: str) -> None:
         mean = np.mean([one[name] for one in alone], axis=0)
         assert network.parameters[name] == pytest.approx(mean, rel=2e-4, abs=2e-4), name
     network.arithmetic.running.resume()
+    network.arithmetic.restore(exponents)
     before = {name: network.parameters[name].copy() for name in names}
     network.logits(batches[0], 0, training=True)
     for name in names:

@@ -119,8 +119,6 @@ class _Seen:
 class SluGates:
     """The skip policy of SLU: gates, their decisions and their gradients."""
 
-    wants_products = True
-
     def __init__(
         self,
         spec: NetworkSpec,
@@ -185,6 +183,9 @@ class SluGates:
 
     def scale(self, index: int) -> float:
         return 1.0
+
+    def wants_products(self, index: int) -> bool:
+        return self.gated[index]
 
     def observe(self, index: int, products: np.ndarray) -> None:
         self.seen[index].ran = products

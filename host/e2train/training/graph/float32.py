@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ...device.geometry import Geometry
-from ...network.float32 import RUNNING_MOMENTUM
+from ...network.arithmetic import RUNNING_MOMENTUM
 from ...network.float_backend import EPSILON
 from ...network.spec import Block, NetworkSpec, Unit
 from .arithmetic import Tensor, Tensors

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from ...device.geometry import Geometry
+from ...network.arithmetic import RUNNING_MOMENTUM
 from ...network.integer import (
     GRADIENT_STREAM,
-    RUNNING_MOMENTUM,
     FixedSettings,
     new_track,
     track_bits,

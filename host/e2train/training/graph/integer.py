@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-from ...device.geometry import Geometry
-from ...network.arithmetic import RUNNING_MOMENTUM
 from ...network.integer import (
     GRADIENT_STREAM,
     FixedSettings,
@@ -51,7 +49,7 @@ class _Memory:
     output: Tensor
     stats: bn.Moments
     ceiling: Tensor | None
-    count: Tensor
+    count: bn.Count
 
 
 @dataclass
@@ -113,6 +111,7 @@ class GraphFixedArithmetic(GraphArithmetic):
         self._headrooms = self._vector(track.headroom for track in tracks)
         self._limits = self._vector(float(track.limit) for track in tracks)
         self._weights = Weights(spec, parameters, where)
+        self._do: Any = steps
         self._exponent_of_pixels = torch.full((), -7, device=where)
         self._one = torch.full((), 128, device=where)  # in 2^-7
         self._numbers: dict[float, Tensor] = {}
@@ -161,6 +160,7 @@ class GraphFixedArithmetic(GraphArithmetic):
         exponents = real.exponent_for(self.peaks * self._headrooms, self._limits)
         self._exponents = exponents.unbind()
         self._weights.quantise()
+        self._do.begin(training)
         self.stream_exponent = self._exponent("stream")
 
     def _exponent(self, name: str) -> Tensor:
@@ -178,15 +178,6 @@ class GraphFixedArithmetic(GraphArithmetic):
             # `ran` is kept too: another tensor must not come by its identity
             self._ran[id(ran)] = count > 0, count.clamp(min=1.0), ran
         return self._ran[id(ran)][:2]
-
-    def _update(self, slot: int, peak: Tensor, ran: Tensor | None) -> Tensor:
-        """Take the peak (in real units) in at once; the track's new peak."""
-        before = self.peaks[slot]
-        after = torch.maximum(peak, before * DECAY)
-        if ran is not None:
-            after = torch.where(self._any(ran)[0], after, before)
-        before.copy_(after)
-        return after
 
     def _learn(self) -> None:
         """All that was observed, in the order of observation where a track saw several peaks."""
@@ -243,18 +234,16 @@ class GraphFixedArithmetic(GraphArithmetic):
     def block_input(self, block: Block, stream: Fixed, ran: Tensor | None) -> Fixed:
         if block.name == "stem":
             return stream
-        exponent = self._followed(f"{block.name}.x", stream.peak, stream.exponent, ran)
-        shift = (exponent - stream.exponent).clamp(0, 15)
-        tensor = steps.narrow(stream.tensor, shift)
-        return Fixed(tensor, stream.exponent + shift, stream.peak)
+        target = self._followed(f"{block.name}.x", stream.peak, stream.exponent, ran)
+        tensor, exponent = self._do.narrow(stream.tensor, stream.exponent, target)
+        return Fixed(tensor, exponent, stream.peak)
 
     def _followed(self, name: str, peak: Tensor, exponent: Tensor, ran: Tensor | None) -> Tensor:
         """The exponent of a track that takes in a peak before it is used."""
-        if not self.training:
-            return self._exponent(name)
         slot = self._slots[name]
-        after = self._update(slot, real.ldexp(peak.to(torch.float64), exponent), ran)
-        return real.exponent_for(after * self._headrooms[slot], self._limits[slot])
+        track = steps.Track(self.peaks[slot], self._headrooms[slot], self._limits[slot])
+        any_ran = None if ran is None else self._any(ran)[0]
+        return self._do.follow(track, peak, exponent, any_ran, self.training)
 
     def unit_forward(
         self,
@@ -267,26 +256,21 @@ class GraphFixedArithmetic(GraphArithmetic):
         ran: Tensor | None,
     ) -> Fixed:
         w, weight_exponent = self._weights.forward(unit.name)
-        accumulator = x.exponent + weight_exponent
-        shift = (self._exponent(f"{unit.name}.y") - accumulator).clamp(0, 30)
-        y, peak, sums = steps.convolve(x.tensor, w, unit.geometry, shift, ran)
-        self._observe(f"{unit.name}.y", peak, accumulator, ran)
-        y_exponent = accumulator + shift
-        stats, count = self._statistics(unit, sums, y_exponent, ran)
+        aim = self._exponent(f"{unit.name}.y")
+        exponents = x.exponent, weight_exponent, aim
+        y = self._do.convolve(x.tensor, w, unit.geometry, exponents, ran)
+        self._observe(f"{unit.name}.y", y.peak, y.peak_exponent, ran)
         exponent = self.stream_exponent if last else self._exponent(f"{unit.name}.z")
-        coefficients = bn.forward_coefficients(
-            self._scaled(f"{unit.name}.gamma", scale),
-            self._scaled(f"{unit.name}.beta", scale),
-            stats,
-            y_exponent,
-            exponent,
+        count = self._count(unit, ran) if self.training else None
+        coefficients, stats = self._do.batch_norm_forward(
+            y.sums, (y.exponent, exponent), self._parameters_of(unit, scale), count
         )
         ceiling = None
         if unit.activation == "relu6":
             six = real.ldexp(self._number(6.0), (-exponent).clamp(max=27))
             ceiling = real.round_half_up(six).to(torch.int64)
-        z, peak = steps.normalise(
-            y,
+        z, peak = self._do.normalise(
+            y.y,
             coefficients,
             residual=None if residual is None else residual.tensor,
             rectify=unit.activation != "none",
@@ -295,44 +279,25 @@ class GraphFixedArithmetic(GraphArithmetic):
             ran=ran,
         )
         self._observe("stream" if last else f"{unit.name}.z", peak, exponent, ran)
-        if self.training:
-            self._memory[unit.name] = _Memory(x, y, y_exponent, z, stats, ceiling, count)
+        if count is not None:
+            self._memory[unit.name] = _Memory(x, y.y, y.exponent, z, stats, ceiling, count)
         return Fixed(z, exponent, peak)
 
-    def _scaled(self, name: str, scale: float) -> Tensor:
-        value = self.parameters[name]
-        # the host's product of float32 with float32(scale)
-        return value if scale == 1.0 else value * self._number(scale).to(torch.float32)
+    def _parameters_of(self, unit: Unit, scale: float) -> bn.Parameters:
+        kinds = ("gamma", "beta", "running_mean", "running_variance")
+        gamma, beta, mean, variance = (self.parameters[f"{unit.name}.{kind}"] for kind in kinds)
+        if scale != 1.0:  # the host's product of float32 with float32(scale)
+            factor = self._number(scale).to(torch.float32)
+            gamma, beta = gamma * factor, beta * factor
+        return bn.Parameters(gamma, beta, mean, variance)
 
-    def _statistics(
-        self, unit: Unit, sums: Tensor, exponent: Tensor, ran: Tensor | None
-    ) -> tuple[bn.Moments, Tensor]:
-        positions = unit.geometry.out_height * unit.geometry.out_width
+    def _count(self, unit: Unit, ran: Tensor | None) -> bn.Count:
+        positions, batch = unit.geometry.out_height * unit.geometry.out_width, float(self.batch)
         if ran is None:
-            count = self._number(float(self.batch * positions))
-        else:
-            count = self._any(ran)[1] * float(positions)
-        if not self.training:
-            mean = self.parameters[f"{unit.name}.running_mean"].to(torch.float64)
-            variance = self.parameters[f"{unit.name}.running_variance"].to(torch.float64)
-            return bn.Moments(mean, variance), count
-        stats = bn.moments(sums, count, exponent)
-        self._move_running(unit, stats, count, ran)
-        return stats, count
-
-    def _move_running(
-        self, unit: Unit, stats: bn.Moments, count: Tensor, ran: Tensor | None
-    ) -> None:
-        """Running statistics move by the share of the samples that ran; not from one value."""
-        batch = self._number(float(self.batch))
-        samples = batch if ran is None else self._any(ran)[1]
-        share = samples * RUNNING_MOMENTUM / batch
-        unbiased = stats.variance * (count / (count - 1.0))
-        moves = count > 1.0 if ran is None else (count > 1.0) & self._any(ran)[0]
-        for kind, target in (("mean", stats.mean), ("variance", unbiased)):
-            running = self.parameters[f"{unit.name}.running_{kind}"]
-            step = (share * (target - running)).to(torch.float32)
-            running.copy_(torch.where(moves, running + step, running))
+            values = self._number(batch * positions)
+            return bn.Count(values, self._number(batch), self._number(batch), None)
+        any_ran, samples = self._any(ran)
+        return bn.Count(samples * float(positions), samples, self._number(batch), any_ran)
 
     def classify(self, stream: Fixed) -> Tensor:
         last = self.spec.blocks[-1].units[-1].geometry
@@ -361,42 +326,39 @@ class GraphFixedArithmetic(GraphArithmetic):
         exponent = real.exponent_for(real.peak_of(g), limits(16)[1])
         integers = real.round_half_up(real.ldexp(g, -exponent)).to(torch.int16)
         sums = integers.sum(0, dtype=torch.int64).to(torch.float64)
-        bias = real.ldexp(sums, exponent) / self._number(float(self.batch))
+        batch = self._number(float(self.batch))
+        bias = real.ldexp(sums, exponent) / batch
         wide = integers[:, None, None]
         geometry = self.spec.classifier
         gradients = {
-            "classifier.weight": self._full_gradient(self._features, wide, exponent, geometry),
+            "classifier.weight": steps.full_gradient(
+                self._features.tensor, wide, geometry, (self._features.exponent, exponent), batch
+            ),
             "classifier.bias": bias.to(torch.float32),
         }
         w, weight_exponent = self._weights.backward("classifier")
-        at = exponent - self._pool_shift + weight_exponent + self._coarser
-        shift = (self._exponent(GRADIENT_STREAM) - at).clamp(-15, 47)
-        back, peak = steps.input_gradient(
+        aim = self._exponent(GRADIENT_STREAM)
+        back, self._gradient_exponent, peak = steps.input_gradient(
             wide,
             w,
             geometry,
-            shift,
+            (exponent - self._pool_shift, weight_exponent, aim),
             output=None,
             ceiling=None,
             residual=None,
+            ran=None,
             bits=self.settings.input_gradient_bits,
         )
-        self._gradient_exponent = at + shift
         self._observe(GRADIENT_STREAM, peak, self._gradient_exponent, None)
         last = self.spec.blocks[-1].units[-1].geometry
         spread = back.expand(-1, last.out_height, last.out_width, -1).contiguous()
         return Fixed(spread, self._gradient_exponent, peak), gradients
 
-    @property
-    def _coarser(self) -> int:
-        """Exponent of an input gradient's operand over the gradient's own."""
-        return 16 - self.settings.input_gradient_bits
-
     def output_mask(self, unit: Unit, g: Fixed) -> Fixed:
         if unit.activation == "none":
             return g
         memory = self._memory[unit.name]
-        return Fixed(steps.mask(g.tensor, memory.output, memory.ceiling), g.exponent, g.peak)
+        return Fixed(self._do.mask(g.tensor, memory.output, memory.ceiling), g.exponent, g.peak)
 
     def unit_backward(
         self,
@@ -417,62 +379,49 @@ class GraphFixedArithmetic(GraphArithmetic):
         before = None if previous is None else self._memory[previous.name]
         masked = before if previous is not None and previous.activation != "none" else None
         w, weight_exponent = self._weights.backward(unit.name)
-        at = dy.exponent + weight_exponent + self._coarser
         track = GRADIENT_STREAM if previous is None else f"{previous.name}.g"
-        target = self._gradient_exponent if previous is None else self._exponent(track)
-        shift = (target - at).clamp(-15, 47)
-        tensor, peak = steps.input_gradient(
+        aim = self._gradient_exponent if previous is None else self._exponent(track)
+        tensor, exponent, peak = self._do.input_gradient(
             dy.tensor,
             w,
             unit.geometry,
-            shift,
+            (dy.exponent, weight_exponent, aim),
             output=None if masked is None else masked.output,
             ceiling=None if masked is None else masked.ceiling,
-            residual=None if residual is None else steps.only(residual.tensor, ran),
+            residual=None if residual is None else residual.tensor,
+            ran=ran,
             bits=self.settings.input_gradient_bits,
         )
-        # beyond the shift's range all is 0 or saturated in either exponent of the stream
-        exponent = target if previous is None else at + shift
+        if previous is None:  # beyond the shift's range all is 0 or saturated in either exponent
+            exponent = aim
         self._observe(track, peak, exponent, ran)
         return Fixed(tensor, exponent, peak), gradients
 
     def _normalise_backward(
         self, unit: Unit, g: Fixed, memory: _Memory, ran: Tensor | None
     ) -> tuple[Fixed, Tensors]:
-        stats, exponent = memory.stats, self._exponent(f"{unit.name}.dy")
-        counted = steps.only(g.tensor, ran)
-        sums = bn.backward_sums(
-            steps.channel_sums(counted, memory.y), stats, g.exponent, memory.y_exponent
-        )
-        coefficients = bn.backward_coefficients(
+        exponent = self._exponent(f"{unit.name}.dy")
+        coefficients, gamma, beta = self._do.batch_norm_backward(
+            self._do.channel_sums(g.tensor, memory.y, ran),
+            memory.stats,
             self.parameters[f"{unit.name}.gamma"],
-            stats,
-            sums,
             memory.count,
             (g.exponent, memory.y_exponent, exponent),
         )
-        dy, peak = steps.normalise_backward(counted, memory.y, coefficients, ran)
+        dy, peak = self._do.normalise_backward(g.tensor, memory.y, coefficients, ran)
         self._observe(f"{unit.name}.dy", peak, exponent, ran)
-        batch = self._number(float(self.batch))
-        sum_g, sum_g_y_hat = sums
-        return Fixed(dy, exponent, peak), {
-            f"{unit.name}.gamma": (sum_g_y_hat / batch).to(torch.float32),
-            f"{unit.name}.beta": (sum_g / batch).to(torch.float32),
-        }
+        gradients = {f"{unit.name}.gamma": gamma, f"{unit.name}.beta": beta}
+        return Fixed(dy, exponent, peak), gradients
 
     def _weight_gradient(self, unit: Unit, x: Fixed, g: Fixed) -> Tensor:
-        chosen = self.settings
+        chosen, batch = self.settings, self._number(float(self.batch))
         if not chosen.predict:
-            return self._full_gradient(x, g.tensor, g.exponent, unit.geometry)
+            exponents = x.exponent, g.exponent
+            return self._do.full_gradient(x.tensor, g.tensor, unit.geometry, exponents, batch)
         msb_bits = chosen.x_msb_bits, chosen.g_msb_bits
-        sign, sure = steps.signs(x.tensor, g.tensor, unit.geometry, self.beta_q, msb_bits)
+        sign, sure = self._do.signs(x.tensor, g.tensor, unit.geometry, self.beta_q, msb_bits)
         self._tallies[unit.name] = sure
         return sign
-
-    def _full_gradient(self, x: Fixed, g: Tensor, exponent: Tensor, geometry: Geometry) -> Tensor:
-        exact = products.weight_gradient(x.tensor, g, geometry).to(torch.float64)
-        scaled = real.ldexp(exact, x.exponent + exponent)
-        return (scaled / self._number(float(self.batch))).to(torch.float32)
 
     def shortcut_backward(self, block: Block, g: Fixed) -> Fixed:
         if block.shortcut == "identity":

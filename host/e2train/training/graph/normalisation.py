@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import torch
 
+from ...network.arithmetic import RUNNING_MOMENTUM
 from ...numerics.normalisation import (
     BACKWARD_BITS,
     EPSILON,
@@ -35,6 +36,30 @@ class Moments:
         """1 / sqrt(variance + epsilon)."""
         deviation = torch.sqrt(self.variance + EPSILON)
         return torch.ones_like(deviation) / deviation
+
+
+@dataclass(frozen=True)
+class Count:
+    """How much a batch statistic was taken over; float64 [] each but for `ran`.
+
+    values: positions of the samples that ran, at least one sample's; ran: bool [] whether any
+    sample did, None where all do.
+    """
+
+    values: Tensor
+    samples: Tensor
+    batch: Tensor
+    ran: Tensor | None
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Of one unit, float32 [K] each; the running statistics are changed in place."""
+
+    gamma: Tensor
+    beta: Tensor
+    running_mean: Tensor
+    running_variance: Tensor
 
 
 def moments(sums: Tensor, count: Tensor, exponent: Tensor) -> Moments:
@@ -116,4 +141,56 @@ def backward_coefficients(
         _integers(b, shift, BACKWARD_BITS),
         _integers(c, shift, OFFSET_BITS - 1),
         shift,
+    )
+
+
+def _move_running(parameters: Parameters, stats: Moments, count: Count) -> None:
+    """Running statistics move by the share of the samples that ran; not from one value."""
+    share = count.samples * RUNNING_MOMENTUM / count.batch
+    unbiased = stats.variance * (count.values / (count.values - 1.0))
+    moves = count.values > 1.0
+    if count.ran is not None:
+        moves = moves & count.ran
+    for running, target in (
+        (parameters.running_mean, stats.mean),
+        (parameters.running_variance, unbiased),
+    ):
+        step = (share * (target - running)).to(torch.float32)
+        running.copy_(torch.where(moves, running + step, running))
+
+
+def forward(
+    sums: Tensor, exponents: tuple[Tensor, Tensor], parameters: Parameters, count: Count | None
+) -> tuple[tuple[Tensor, Tensor, Tensor], Moments]:
+    """`forward_coefficients` and the statistics: the batch's (sums int64 [2, K]), or the running.
+
+    exponents of y and of the result; `count` None in an evaluation.
+    """
+    if count is None:
+        mean, variance = parameters.running_mean, parameters.running_variance
+        stats = Moments(mean.to(torch.float64), variance.to(torch.float64))
+    else:
+        stats = moments(sums, count.values, exponents[0])
+        _move_running(parameters, stats, count)
+    return forward_coefficients(parameters.gamma, parameters.beta, stats, *exponents), stats
+
+
+def backward(
+    sums: Tensor,
+    stats: Moments,
+    gamma: Tensor,
+    count: Count,
+    exponents: tuple[Tensor, Tensor, Tensor],
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """`backward_coefficients` and the gradients of gamma and beta, float32 [K].
+
+    sums of g and g * y, int64 [2, K]; exponents of g, y and dy.
+    """
+    real_sums = backward_sums(sums, stats, exponents[0], exponents[1])
+    coefficients = backward_coefficients(gamma, stats, real_sums, count.values, exponents)
+    sum_g, sum_g_y_hat = real_sums
+    return (
+        coefficients,
+        (sum_g_y_hat / count.batch).to(torch.float32),
+        (sum_g / count.batch).to(torch.float32),
     )

@@ -8,13 +8,39 @@ which samples count: the others are computed too, but are in no sum and in no pe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 
 from ...device.geometry import Geometry
+from ...numerics.exponent import DECAY
 from ...numerics.fixedpoint import BETA_FRACTION_BITS, limits
 from . import products
+from .normalisation import backward as batch_norm_backward  # noqa: F401
+from .normalisation import forward as batch_norm_forward  # noqa: F401
+from .real import exponent_for, ldexp
 
 Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Track:
+    """One delayed exponent: float64 [] each, `peak` changed in place."""
+
+    peak: Tensor
+    headroom: Tensor
+    limit: Tensor
+
+
+class Convolved(NamedTuple):
+    """y int16 and its exponent; the accumulators' peak and exponent; sums int64 [2, K]."""
+
+    y: Tensor
+    exponent: Tensor
+    peak: Tensor
+    peak_exponent: Tensor
+    sums: Tensor
 
 
 def peak_of(v: Tensor) -> Tensor:
@@ -45,26 +71,53 @@ def _open(output: Tensor, ceiling: Tensor | None) -> Tensor:
     return positive if ceiling is None else positive & (output.to(torch.int64) < ceiling)
 
 
-def narrow(stream: Tensor, shift: Tensor) -> Tensor:
-    """int16 -> int8; shift 0 to 15."""
-    return saturate(shift_right(stream.to(torch.int32), shift), 8)
+def begin(training: bool) -> None:
+    """A new mini-batch."""
+
+
+def follow(
+    track: Track, peak: Tensor, exponent: Tensor, ran: Tensor | None, training: bool
+) -> Tensor:
+    """The track's exponent after it took in peak x 2^exponent, int64 [] each; ran bool []."""
+    after = track.peak
+    if training:
+        seen = ldexp(peak.to(torch.float64), exponent)
+        after = torch.maximum(seen, track.peak * DECAY)
+        if ran is not None:
+            after = torch.where(ran, after, track.peak)
+        track.peak.copy_(after)
+    return exponent_for(after * track.headroom, track.limit)
+
+
+def narrow(stream: Tensor, exponent: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """int16 x 2^exponent -> (int8, its exponent, as near to the target as 0 to 15 shifts reach)."""
+    shift = (target - exponent).clamp(0, 15)
+    return saturate(shift_right(stream.to(torch.int32), shift), 8), exponent + shift
 
 
 def convolve(
-    x: Tensor, w: Tensor, geometry: Geometry, shift: Tensor, ran: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(y int16, peak of the accumulators int64 [], sums of y and y^2 int64 [2, K]); shift 0-30.
+    x: Tensor,
+    w: Tensor,
+    geometry: Geometry,
+    exponents: tuple[Tensor, Tensor, Tensor],
+    ran: Tensor | None,
+) -> Convolved:
+    """Forward, requantised to 16 bits; exponents of x, of w, and the one aimed at for y.
 
     |accumulator| < 2^30 (`products.check`) and a half of up to 2^29 fit 32 bits.
     """
+    x_exponent, w_exponent, target = exponents
+    at = x_exponent + w_exponent
+    shift = (target - at).clamp(0, 30)
     accumulator = products.convolve(x, w, geometry)
     y = saturate(shift_right(accumulator, shift), 16)
-    counted = only(y, ran)
-    return y, peak_of(only(accumulator, ran)), channel_sums(counted, counted)
+    sums = channel_sums(y, y, ran)
+    return Convolved(y, at + shift, peak_of(only(accumulator, ran)), at, sums)
 
 
-def channel_sums(a: Tensor, b: Tensor) -> Tensor:
+def channel_sums(a: Tensor, b: Tensor, ran: Tensor | None) -> Tensor:
     """Sums of a and of a * b (int16 each) over samples and positions, int64 [2, K]."""
+    a = only(a, ran)
     square = a.to(torch.int32) * b  # at most 2^30
     axes = (0, 1, 2)
     return torch.stack((a.sum(axes, dtype=torch.int64), square.sum(axes, dtype=torch.int64)))
@@ -100,7 +153,7 @@ def mask(g: Tensor, output: Tensor, ceiling: Tensor | None) -> Tensor:
 def normalise_backward(
     g: Tensor, y: Tensor, coefficients: tuple[Tensor, Tensor, Tensor, Tensor], ran: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """(dy int16, peak before saturation), 0 where a sample did not run.
+    """(dy int16, peak before saturation); 0 where a sample did not run.
 
     |a|, |b| < 2^14 and |c| + half < 2^30: 32 bits.
     """
@@ -114,14 +167,21 @@ def input_gradient(
     g: Tensor,
     w: Tensor,
     geometry: Geometry,
-    shift: Tensor,
+    exponents: tuple[Tensor, Tensor, Tensor],
     *,
     output: Tensor | None,
     ceiling: Tensor | None,
     residual: Tensor | None,
+    ran: Tensor | None,
     bits: int,
-) -> tuple[Tensor, Tensor]:
-    """(v int16, peak before saturation); shift -15 to 47, g int16 taken in `bits` bits."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(v int16, its exponent, peak before saturation) of g int16 taken in `bits` bits.
+
+    exponents of g, of w, and the one aimed at; -15 to 47 shifts are done.
+    """
+    g_exponent, w_exponent, target = exponents
+    at = g_exponent + w_exponent + (16 - bits)
+    shift = (target - at).clamp(-15, 47)
     if bits == 8:
         g = saturate((g.to(torch.int32) + 128) >> 8, 8)
     v = products.input_gradient(g, w, geometry)
@@ -129,8 +189,16 @@ def input_gradient(
     if output is not None:
         v = v * _open(output, ceiling)
     if residual is not None:
-        v = v + residual
-    return saturate(v, 16), peak_of(v)
+        v = v + only(residual, ran)
+    return saturate(v, 16), at + shift, peak_of(v)
+
+
+def full_gradient(
+    x: Tensor, g: Tensor, geometry: Geometry, exponents: tuple[Tensor, Tensor], batch: Tensor
+) -> Tensor:
+    """The weights' gradient in real units over `batch`, float32 [K,C/groups,R,S]."""
+    exact = products.weight_gradient(x, g, geometry).to(torch.float64)
+    return (ldexp(exact, exponents[0] + exponents[1]) / batch).to(torch.float32)
 
 
 def _slice(v: Tensor, bits: int, msb: int) -> Tensor:

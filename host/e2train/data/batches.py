@@ -43,7 +43,7 @@ def batch_indices(n: int, batch: int, iteration: int, seed: int) -> npt.NDArray[
 class Augmentation:
     """What is drawn for each image of a mini-batch, [N] each.
 
-    down, right: int64 in [0, 2 shift], where in the image with its border it begins; mirrored: bool.
+    down, right: int64 in [0, 2 shift], where in the bordered image it begins; mirrored: bool.
     """
 
     down: npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ class Augmentation:
 
 
 def augmentation(count: int, iteration: int, seed: int, shift: int) -> Augmentation:
-    """Draw moves of up to `shift` pixels each way, uniformly, and mirrors for half of the images."""
+    """Draw moves of up to `shift` pixels each way, uniformly, and which half is mirrored."""
     words = raw_words(seed, "augment", iteration, 3 * count).reshape(3, count)
     # The remainder of a 64-bit word is biased by less than 2^-59: of no consequence here.
     down, right = (words[:2] % np.uint64(2 * shift + 1)).astype(np.int64)

@@ -7,16 +7,36 @@ their row by a counter on the device and leave their readings in the same row of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from ...errors import UserError
 from .arithmetic import Tensor, Tensors
 from .policy import Table
 
 WARM_UP = 2  # runs before a capture: libraries choose and load their kernels
 Program = Callable[[], None]
+
+_capturing = threading.Lock()  # one capture at a time, whatever the other threads run
+
+
+def start_cuda() -> None:
+    """Have torch ready for CUDA in all threads; UserError where there is no such device."""
+    if not torch.cuda.is_available():
+        raise UserError("backend 'cuda': torch finds no CUDA device here")
+    torch.cuda.init()
+
+
+@contextmanager
+def own_stream() -> Iterator[None]:
+    """What this thread does on CUDA meanwhile runs beside what other threads do."""
+    start_cuda()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        yield
 
 
 class Pending:
@@ -82,7 +102,10 @@ class Engine:
 
     def _fill(self, table: Table) -> None:
         for name, values in table.items():
-            self._table[name][: len(values)].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+            host = torch.from_numpy(np.ascontiguousarray(values))
+            room = self._table[name][: len(values)]
+            # from pinned memory: else the host would wait here for all iterations before
+            room.copy_(host.pin_memory() if room.is_cuda else host, non_blocking=True)
         self._position.zero_()
 
     def launch(self, table: Table) -> Pending:
@@ -147,16 +170,22 @@ def recorded(program: Program, changed: list[Tensor], where: torch.device) -> Pr
     """
     if where.type != "cuda":
         return program
+    with _capturing:
+        return _captured(program, changed, where)
+
+
+def _captured(program: Program, changed: list[Tensor], where: torch.device) -> Program:
     saved = [tensor.clone() for tensor in changed]
-    side = torch.cuda.Stream(where)
-    side.wait_stream(torch.cuda.current_stream(where))
+    own, side = torch.cuda.current_stream(where), torch.cuda.Stream(where)
+    side.wait_stream(own)
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
             program()
-    torch.cuda.current_stream(where).wait_stream(side)
+    own.wait_stream(side)
     for tensor, before in zip(changed, saved, strict=True):
         tensor.copy_(before)
+    own.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
         program()
     return graph.replay

@@ -24,6 +24,7 @@ class Layout:
         for name, shape in self.shapes.items():
             self.starts[name] = self.size
             self.size += -(-int(np.prod(shape)) // ALIGNMENT) * ALIGNMENT
+        self._gap: Tensor | None = None
 
     @classmethod
     def of(cls, arrays: Arrays) -> Layout:
@@ -43,11 +44,13 @@ class Layout:
 
     def gather(self, tensors: Tensors) -> Tensor:
         """A new flat tensor of all the named ones, zeros in the gaps."""
-        pieces = []
+        pieces: list[Tensor] = []
         for name, shape in self.shapes.items():
             piece = tensors[name].reshape(-1)
+            if self._gap is None:  # made once: a fill for each gap would cost a kernel each
+                self._gap = piece.new_zeros(ALIGNMENT)
             gap = -int(np.prod(shape)) % ALIGNMENT
-            pieces += [piece, piece.new_zeros(gap)] if gap else [piece]
+            pieces += [piece, self._gap[:gap]] if gap else [piece]
         return torch.cat(pieces)
 
     def owners(self, groups: Iterable[tuple[str, int]], rest: int) -> np.ndarray:

@@ -44,6 +44,7 @@ class GraphFloat32:
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True  # a resumed run is the run left alone
         self.spec, self.parameters, self.batch = spec, parameters, batch
         where = parameters["classifier.bias"].device
         self._mean = torch.tensor(mean, dtype=torch.float32, device=where)[:, None, None]

@@ -18,18 +18,24 @@ from . import real
 from .arithmetic import Tensor, Tensors
 
 SLOPE = MOST_PROBABILITY - LEAST_PROBABILITY
-_Grid = tuple[Tensor, Tensor]  # integers, and the exponent of a matrix's step [..., 1, 1]
+_LEAST_PEAK = 2.0**-900  # a matrix with a smaller peak, which no gate has, is taken for 0
+_MANTISSA, _EXPONENT = (1 << 52) - 1, 2047 << 52  # bits of a float64
+_Grid = tuple[Tensor, Tensor]  # integers, and the power of two at or above their peak [..., 1, 1]
 
 
 def _grid(values: Tensor) -> _Grid:
-    """Matrices float64 [..., M, N], each rounded to `PRODUCT_BITS` below its own peak."""
-    exponent = real.exponent_for(values.abs().amax((-2, -1), keepdim=True), 1 << PRODUCT_BITS)
-    return real.round_half_up(real.ldexp(values, -exponent)), exponent
+    """Matrices float64 [..., M, N], each rounded to PRODUCT_BITS below its own peak.
+
+    Scaling by powers of two is exact, so few operations do what the host's exponents do.
+    """
+    peak = values.abs().amax((-2, -1), keepdim=True).clamp(min=_LEAST_PEAK)
+    above = ((peak.view(torch.int64) + _MANTISSA) & _EXPONENT).view(torch.float64)
+    return real.round_half_up(values / above * 2.0**PRODUCT_BITS), above
 
 
 def _multiplied(left: _Grid, right: _Grid) -> Tensor:
     """`numerics.portable.product` of matrices on their grids."""
-    return real.ldexp(left[0] @ right[0], left[1] + right[1])
+    return (left[0] @ right[0]) * (left[1] * right[1] * 4.0**-PRODUCT_BITS)
 
 
 def _turned(grid: _Grid) -> _Grid:
@@ -38,7 +44,7 @@ def _turned(grid: _Grid) -> _Grid:
 
 def _columns(grid: _Grid) -> Tensor:
     """`numerics.portable.column_sums`: [..., N]."""
-    return real.ldexp(grid[0].sum(-2), grid[1][..., 0])
+    return grid[0].sum(-2) * (grid[1][..., 0] * 2.0**-PRODUCT_BITS)
 
 
 @dataclass

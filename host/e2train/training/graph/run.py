@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from ...cost.counts import Scheme, operations
-from ...errors import UserError
 from ...methods.slu import gated_names
 from ...methods.slu_gates import gate_macs
 from ...methods.smd import dropped
@@ -29,7 +28,7 @@ from ..evaluate import BATCH, Accuracy, Answers, score
 from ..experiment import Experiment
 from ..remeter import scheme_of
 from .arithmetic import GraphArithmetic, Tensor, Tensors
-from .engine import Engine, Evaluator, Pending
+from .engine import Engine, Evaluator, Pending, start_cuda
 from .float32 import GraphFloat32
 from .integer import GraphFixedArithmetic, unknown_tracks
 from .network import GraphNetwork
@@ -60,8 +59,8 @@ class GraphRun:
     """The iterations of one trainer on the torch device `where`, `cuda` or `cpu`."""
 
     def __init__(self, trainer: Trainer, where: str) -> None:
-        if where == "cuda" and not torch.cuda.is_available():
-            raise UserError("backend 'cuda': torch finds no CUDA device here")
+        if where == "cuda":
+            start_cuda()
         self._trainer, self._where = trainer, torch.device(where)
         experiment, parts = trainer.experiment, trainer.parts
         self._scheme = _scheme(experiment)

@@ -51,6 +51,7 @@ class TrainSettings:
     lr: float | None = None  # 0.1, or 0.03 with signs
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    sign_weight_decay: float | None = None  # of weights that follow signs; else weight_decay
     schedule: str = "steps"  # the paper's; or "linear", "cosine"
     drops: tuple[float, ...] = (0.5, 0.75)
     drop_factor: float = 0.1
@@ -266,6 +267,9 @@ def check(e: Experiment) -> None:
     need(LEAST_RATE <= e.lr < 1e3, "train.lr", e.lr, rates)
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
+    decay, signed = t.sign_weight_decay, e.method.update != "sgd"
+    possible = decay is None or (signed and 0 <= decay < 1)
+    need(possible, "train.sign_weight_decay", decay, "0 to below 1, with method.update of signs")
     need(t.schedule in SCHEDULES, "train.schedule", t.schedule, " or ".join(SCHEDULES))
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
     need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")

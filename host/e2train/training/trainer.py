@@ -76,7 +76,9 @@ class Trainer:
                 Path(experiment.finetune.checkpoint), self.parts.spec.name, self.network.parameters
             )
         train = experiment.train
-        self.optimiser = Sgd(self.network.parameters, train.momentum, train.weight_decay)
+        self.optimiser = Sgd(
+            self.network.parameters, train.momentum, train.weight_decay, train.sign_weight_decay
+        )
         gates = self.parts.gates
         self.gate_optimiser = None if gates is None else Sgd(gates.parameters, train.momentum, 0.0)
         self.average = WeightAverage()

@@ -47,7 +47,11 @@ BASE = Experiment(
     swa=SwaSettings(0.4, 2, statistics_batches=2),
 )
 CASES = {
-    "psg, depth": replace(BASE, stochastic_depth=DepthSettings(0.3)),
+    "psg, depth": replace(
+        BASE,
+        train=replace(TRAIN, sign_weight_decay=0.02),
+        stochastic_depth=DepthSettings(0.3),
+    ),
     "psg, gates": replace(BASE, slu=SluSettings(0.3, gated="all", warmup=0.2, explore=0.3)),
     "fixed8": replace(BASE, method=MethodSettings("fixed", "sgd"), swa=SwaSettings()),
 }

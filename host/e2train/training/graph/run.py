@@ -78,12 +78,11 @@ class GraphRun:
             data, train.batch, train.seed, experiment.data.augment, self._where
         )
         settings = StepSettings(
-            experiment.method.update == "signsgd",
-            train.momentum,
-            train.weight_decay,
-            experiment.swa.start < 1.0,
+            signs=experiment.method.update == "signsgd", averaging=experiment.swa.start < 1.0
         )
-        self._step = TrainingStep(network, self._weights, self._pictures, settings)
+        self._step = TrainingStep(
+            network, self._weights, self._pictures, trainer.optimiser, settings
+        )
         self._network = network
         self._engine: Engine | None = None
         self._evaluator: Evaluator | None = None

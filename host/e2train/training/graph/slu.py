@@ -31,6 +31,7 @@ class GraphSlu:
         self._layout = Layout.of(host.parameters)
         self._values, self._velocity = self._layout.zeros(where), self._layout.zeros(where)
         self._cell = GateCell(self._layout.views(self._values))
+        self._decay = torch.zeros((), device=where)  # the gates' weights have none
         self._skip = torch.zeros((), dtype=torch.float64, device=where)
         self._integral = torch.zeros_like(self._skip)
         self._target = torch.full_like(self._skip, host.controller.target)
@@ -146,7 +147,7 @@ class GraphSlu:
             gradient,
             self._row["gate rate"],
             float(self._optimiser.momentum),
-            float(self._optimiser.weight_decay),
+            self._decay,
         )
         learns = self._row["gates learn"]
         velocity.copy_(torch.where(learns, moved, velocity))

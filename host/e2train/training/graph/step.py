@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from ...methods.sgd import Sgd
 from ...network.parameters import Parameters, is_convolution_weight, trainable
 from ...network.spec import NetworkSpec
 from .arithmetic import Tensor, Tensors
@@ -26,8 +26,6 @@ class StepSettings:
     """signs: SignSGD's; averaging: whether some iterations average the weights (SWA)."""
 
     signs: bool
-    momentum: float
-    weight_decay: float
     averaging: bool
 
 
@@ -75,12 +73,12 @@ def descent(
     gradient: Tensor,
     rate: Tensor,
     momentum: float,
-    weight_decay: float,
+    weight_decay: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """`methods.sgd`'s step, float32: (values, velocity) after it."""
-    moved = velocity * float(np.float32(momentum))
+    moved = velocity * momentum
     moved = moved + gradient
-    moved = moved + values * float(np.float32(weight_decay))
+    moved = moved + weight_decay * values
     return values - moved * rate, moved
 
 
@@ -88,10 +86,19 @@ class TrainingStep:
     """A network's whole iteration; calling it with a row of the table runs it."""
 
     def __init__(
-        self, network: GraphNetwork, weights: Weights, pictures: Pictures, settings: StepSettings
+        self,
+        network: GraphNetwork,
+        weights: Weights,
+        pictures: Pictures,
+        optimiser: Sgd,
+        settings: StepSettings,
     ) -> None:
         self.network, self.weights, self.pictures = network, weights, pictures
         self.settings = settings
+        self._momentum = float(optimiser.momentum)
+        self._decay = weights.layout.zeros(weights.values.device)
+        for name, view in weights.layout.views(self._decay).items():
+            view.fill_(float(optimiser.decay[name]))
         self.predicting: list[str] = []  # layers, in the order of the readings
         self._owner = self._owners(network.spec)
 
@@ -141,8 +148,7 @@ class TrainingStep:
             }
         values, velocity = self.weights.values, self.weights.velocity
         flat = self.weights.layout.gather(gradients)
-        chosen = self.settings
-        stepped, moved = descent(values, velocity, flat, rate, chosen.momentum, chosen.weight_decay)
+        stepped, moved = descent(values, velocity, flat, rate, self._momentum, self._decay)
         if any(one is not None for one in ran):
             active = self._active(ran)
             moved = torch.where(active, moved, velocity)

@@ -50,8 +50,8 @@ class _HostGiven(GivenDecisions):
 class _Given:
     """The host's decisions for the graph."""
 
-    def __init__(self, ran: np.ndarray) -> None:
-        self.ran = torch.from_numpy(ran)
+    def __init__(self, ran: np.ndarray, where: Any) -> None:
+        self.ran = torch.from_numpy(ran).to(where)
         self.products: dict[int, np.ndarray] = {}
 
     def begin(self, row: Any, samples: int, training: bool) -> None:
@@ -67,26 +67,34 @@ class _Given:
         return True
 
     def observe(self, index: int, products: Any) -> None:
-        self.products[index] = products.numpy()
+        self.products[index] = products.cpu().numpy()
 
 
 class Pair:
     """The same network on the host and as tensors, after the first iterations on the host."""
 
-    def __init__(self, spec: NetworkSpec, settings: FixedSettings, samples: int = SAMPLES) -> None:
-        self.spec, self.samples = spec, samples
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        settings: FixedSettings,
+        samples: int = SAMPLES,
+        where: Any = "cpu",
+        do: Any = None,
+    ) -> None:
+        self.spec, self.samples, self.where = spec, samples, torch.device(where)
         self.host: Network = fixed_network(emulator("native"), settings, spec=spec)
         for iteration in range(2):
             _, gradients = self.host.forward_backward(*batch(spec, samples, 90), iteration)
             self.step(gradients)
         self.parameters = {
-            name: torch.from_numpy(value.copy()) for name, value in self.host.parameters.items()
+            name: torch.from_numpy(value.copy()).to(self.where)
+            for name, value in self.host.parameters.items()
         }
         self.arithmetic = GraphFixedArithmetic(
-            spec, self.parameters, settings, mean_of(spec), samples
+            spec, self.parameters, settings, mean_of(spec), samples, do
         )
         self.arithmetic.restore(self.host.arithmetic.state())
-        self.graph = GraphNetwork(spec, self.arithmetic, None, torch.device("cpu"))
+        self.graph = GraphNetwork(spec, self.arithmetic, None, self.where)
 
     def step(self, gradients: dict[str, np.ndarray]) -> None:
         """Some descent on the host's parameters."""
@@ -97,17 +105,19 @@ class Pair:
         """One on both sides; all that comes out must be equal."""
         images, labels = batch(self.spec, self.samples, number)
         self.host.policy = None if ran is None else _HostGiven(ran)
-        self.graph.policy = None if ran is None else _Given(ran)
+        self.graph.policy = None if ran is None else _Given(ran, self.where)
         for tally in self.host.arithmetic.tally.values():
             tally.predicted = 0
         outcome, expected = self.host.forward_backward(images, labels, number)
         passed = self.graph.forward_backward(
-            torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), {}
+            torch.from_numpy(images).to(self.where),
+            torch.from_numpy(labels.astype(np.int64)).to(self.where),
+            {},
         )
         self.compare_values(expected, passed.gradients)
         if ran is not None:
             self.compare_products(ran)
-        loss = float(-np.log(passed.picked.numpy()).mean())
+        loss = float(-np.log(passed.picked.cpu().numpy()).mean())
         assert loss == outcome.loss
         self.step(expected)
         for name, value in self.host.parameters.items():
@@ -116,11 +126,11 @@ class Pair:
     def compare_values(self, expected: dict[str, np.ndarray], found: dict[str, Any]) -> None:
         for name, gradient in expected.items():
             assert found[name].dtype == torch.float32
-            np.testing.assert_array_equal(gradient, found[name].numpy(), err_msg=name)
+            np.testing.assert_array_equal(gradient, found[name].cpu().numpy(), err_msg=name)
         for name, gradient in found.items():
-            assert np.isfinite(gradient.numpy()).all(), name
+            assert np.isfinite(gradient.cpu().numpy()).all(), name
         for name, value in self.host.parameters.items():
-            np.testing.assert_array_equal(value, self.parameters[name].numpy(), err_msg=name)
+            np.testing.assert_array_equal(value, self.parameters[name].cpu().numpy(), err_msg=name)
         state = self.arithmetic.state()
         assert list(state.items()) == list(self.host.arithmetic.state().items())
         tallies = self.arithmetic.tallies()
@@ -139,8 +149,8 @@ class Pair:
     def compare_logits(self) -> None:
         images, _ = batch(self.spec, self.samples, 77)
         expected = self.host.logits(images, 9, training=False)
-        found = self.graph.logits(torch.from_numpy(images), {}, False)
-        np.testing.assert_array_equal(expected, found.numpy())
+        found = self.graph.logits(torch.from_numpy(images).to(self.where), {}, False)
+        np.testing.assert_array_equal(expected, found.cpu().numpy())
 
 
 CASES = [
@@ -162,7 +172,7 @@ def test_iterations_are_equal(case: tuple, settings: FixedSettings) -> None:
     pair.compare_logits()
 
 
-def _decisions(blocks: int, samples: int, seed: int) -> np.ndarray:
+def decisions(blocks: int, samples: int, seed: int) -> np.ndarray:
     """About half; all in one block, none in another, one sample in a third."""
     ran = np.random.default_rng(seed).random((blocks, samples)) < 0.5
     for row, count in enumerate((samples, 0, 1)):
@@ -175,7 +185,7 @@ def test_samples_that_skip_leave_no_trace(case: tuple, settings: FixedSettings) 
     pair = Pair(network_spec(*case), settings)
     blocks = len(pair.spec.skippable_blocks)
     for number in range(2):
-        pair.iteration(number, _decisions(blocks, SAMPLES, number))
+        pair.iteration(number, decisions(blocks, SAMPLES, number))
     pair.iteration(2, np.zeros((blocks, SAMPLES), bool))
     pair.compare_logits()
 

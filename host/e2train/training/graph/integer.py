@@ -7,6 +7,7 @@ tensor here. Every integer and every float bit of what comes out is the same.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,20 @@ def unknown_tracks(spec: NetworkSpec, state: dict[str, Any]) -> list[str]:
     return [name for name in track_names(spec) if not state.get(name, 0.0) > 0]
 
 
+def _steps(where: torch.device) -> Any:
+    """Triton's kernels on a GPU, where there is Triton; else a torch call for every operation."""
+    if where.type != "cuda":
+        return steps
+    try:
+        from .fused import Fused
+    except ImportError as error:
+        warnings.warn(
+            f"each step as many small kernels, as Triton is missing: {error}", stacklevel=3
+        )
+        return steps
+    return Fused(where)
+
+
 class GraphFixedArithmetic(GraphArithmetic):
     """The integer arithmetic on one torch device, all samples always computed."""
 
@@ -90,8 +105,11 @@ class GraphFixedArithmetic(GraphArithmetic):
         settings: FixedSettings,
         mean: tuple[int, ...],
         batch: int,
+        do: Any = None,
     ) -> None:
         """`parameters`: float32 by name, on one device; `batch`: samples of a training iteration.
+
+        do: what does the steps; by default `fused.Fused` on a GPU, else the module `steps`.
 
         Raises ValueError for a network whose sums of products might exceed 32 bits.
         """
@@ -111,7 +129,7 @@ class GraphFixedArithmetic(GraphArithmetic):
         self._headrooms = self._vector(track.headroom for track in tracks)
         self._limits = self._vector(float(track.limit) for track in tracks)
         self._weights = Weights(spec, parameters, where)
-        self._do: Any = steps
+        self._do = _steps(where) if do is None else do
         self._exponent_of_pixels = torch.full((), -7, device=where)
         self._one = torch.full((), 128, device=where)  # in 2^-7
         self._numbers: dict[float, Tensor] = {}

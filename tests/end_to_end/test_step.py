@@ -35,11 +35,12 @@ class Steps:
     ) -> None:
         spec = network_spec(*name)
         self.device = RecordingDevice(device)
-        self.gates = SluGates(spec, Counter(), skip, 3) if skip else None
+        self.gates = SluGates(spec, Counter(), skip, 3, gated="all", explore=0.5) if skip else None
         self.samples = samples
         self.network: Network = fixed_network(self.device, settings, spec=spec, policy=self.gates)
         self.outcomes: list[float] = []
         self.ran: list[np.ndarray] = []
+        self.explored: list[np.ndarray] = []
 
     def train(self, iterations: int) -> Steps:
         optimiser = Sgd(self.network.parameters, 0.9, 1e-4)
@@ -50,6 +51,7 @@ class Steps:
             optimiser.step(self.network.parameters, gradients, 0.03)
             if self.gates is not None and gate_optimiser is not None:
                 self.ran.append(self.gates.ran)
+                self.explored.append(self.gates.chosen)
                 gate_optimiser.step(self.gates.parameters, self.gates.gradients(), 0.05)
             self.outcomes.append(outcome.loss)
         images, _ = batch(self.network.spec, self.samples, iterations)
@@ -105,6 +107,7 @@ def test_resnet_steps_with_gates_equal_the_reference(backend: str, kind: str) ->
     same_training(found, expected)
     ran = np.concatenate(expected.ran, axis=1)
     assert 0.2 < 1.0 - ran.mean() < 0.6, "the case must skip some samples and run others"
+    assert np.concatenate(expected.explored, axis=1).any(), "and look at some that it skips"
     assert expected.device.named("merge") and expected.device.named("gate_products")
 
 

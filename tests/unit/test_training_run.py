@@ -129,7 +129,7 @@ def test_record(kind: str, tmp_path: Path) -> None:
 
 
 def test_repeated_runs_are_identical(tmp_path: Path) -> None:
-    experiment = replace(INTEGERS, smd=SmdSettings(0.3), slu=SluSettings(0.3))
+    experiment = replace(INTEGERS, smd=SmdSettings(0.3), slu=SluSettings(0.3, gated="all"))
     for name in "ab":
         run(experiment, tmp_path / name, meter="simulated")
     for file in ("events.jsonl", "meter/samples.csv", "meter/raw.log"):
@@ -182,7 +182,7 @@ def test_fixed_needs_a_device(tmp_path: Path) -> None:
         ({"network": "resnet-14"}, ["resnet-8", "resnet-14"]),
         ({"train": replace(SHORT, lr=0.01)}, ["train", "0.01"]),
         ({"name": "other"}, ["name", "other", "floats"]),
-        ({"slu": SluSettings(0.2)}, ["slu", "0.2"]),
+        ({"slu": SluSettings(0.2, gated="all")}, ["slu", "0.2"]),
     ],
 )
 def test_another_runs_checkpoint(tmp_path: Path, change: dict[str, Any], words: list[str]) -> None:

@@ -101,7 +101,7 @@ class GivenDecisions:
         self.ran = np.asarray(ran, bool)
         self.looked = np.zeros_like(self.ran) if looked is None else np.asarray(looked, bool)
         assert not (self.ran & self.looked).any(), "who ran cannot be explored"
-        self.wants_products = wants_products
+        self._wants = wants_products
         self.products: dict[int, np.ndarray] = {}
         self.explored_products: dict[int, np.ndarray] = {}
 
@@ -120,6 +120,9 @@ class GivenDecisions:
 
     def scale(self, index: int) -> float:
         return 1.0
+
+    def wants_products(self, index: int) -> bool:
+        return self._wants
 
     def observe(self, index: int, products: np.ndarray) -> None:
         self.products[index] = products

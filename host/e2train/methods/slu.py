@@ -120,8 +120,6 @@ class _Seen:
 class SluGates:
     """The skip policy of SLU: gates, their decisions and their gradients."""
 
-    wants_products = True
-
     def __init__(
         self,
         spec: NetworkSpec,
@@ -175,6 +173,9 @@ class SluGates:
 
     def explored(self, index: int) -> np.ndarray:
         return self.chosen[index]
+
+    def wants_products(self, index: int) -> bool:
+        return self.gated[index]
 
     def scale(self, index: int) -> float:
         return 1.0

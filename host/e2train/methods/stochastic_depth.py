@@ -31,8 +31,6 @@ def survival_probabilities(blocks: int, skip_ratio: float) -> np.ndarray:
 class StochasticDepth:
     """A skip policy without inputs: the same random blocks for a whole mini-batch."""
 
-    wants_products = False
-
     def __init__(self, spec: NetworkSpec, skip_ratio: float, seed: int) -> None:
         blocks = len(spec.skippable_blocks)
         self.survival = survival_probabilities(blocks, skip_ratio)
@@ -61,6 +59,9 @@ class StochasticDepth:
 
     def explored(self, index: int) -> np.ndarray:
         return np.zeros_like(self.ran[index])
+
+    def wants_products(self, index: int) -> bool:
+        return False
 
     def observe(self, index: int, products: np.ndarray) -> None:
         raise AssertionError("stochastic depth learns nothing from products")

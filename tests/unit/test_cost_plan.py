@@ -187,9 +187,7 @@ def test_explored_samples_are_counted_forwards_only():
         def ran(one):
             return 60 if one is block else 100
 
-        work = operations(
-            spec, FULL_SIGN, 100, ran=ran, explored=lambda _: looked, gated=gated
-        )
+        work = operations(spec, FULL_SIGN, 100, ran=ran, explored=lambda _: looked, gated=gated)
         return work, count_mix([(work, 1)])
 
     (without, less), (with_, more) = counts(0), counts(7)

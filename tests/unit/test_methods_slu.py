@@ -277,7 +277,9 @@ def test_gradients_have_no_component_along_the_costs() -> None:
         plain = flat(gates.cell.backward([one / 64 for one in gates.estimates()]))
         found = flat(gates.gradients())
         along = abs(found @ cost) / (np.linalg.norm(found) * np.linalg.norm(cost))
-        assert along < 1e-4 < 0.05 < abs(plain @ cost) / np.linalg.norm(plain) / np.linalg.norm(cost)
+        assert (
+            along < 1e-4 < 0.05 < abs(plain @ cost) / np.linalg.norm(plain) / np.linalg.norm(cost)
+        )
         across = plain - (plain @ cost) / (cost @ cost) * cost
         assert np.abs(found - across).max() < 1e-4 * np.abs(plain).max()
 

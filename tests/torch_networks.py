@@ -3,9 +3,9 @@
 
 The references of the network engine: float64, trained by autograd. `ran` (bool [blocks that can be
 skipped, N]) leaves samples out of blocks, and `gate` multiplies each block's branch, so that its
-gradient at 1 is <g, F(x) - x>. `peek` (zeros [blocks that can be skipped, N]) adds that share of the
-branch to samples that skipped, computed with the batch statistics of those that ran: its gradient
-at 0 is <g, F(x) - x> with g behind the skipped block.
+gradient at 1 is <g, F(x) - x>. `peek` (zeros [blocks that can be skipped, N]) adds that share of
+the branch to samples that skipped, computed with the batch statistics of those that ran: its
+gradient at 0 is <g, F(x) - x> with g behind the skipped block.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def decide_all(
 
 
 def show(gates: SluGates, ran: np.ndarray, skipped: np.ndarray) -> None:
-    """Products <g, F(x) - x>, [blocks] or [blocks, N]: g behind F(x), and g where it was skipped."""
+    """Products <g, F(x) - x>, [blocks] or [blocks, N], with g behind F(x) and with g behind x."""
     for index in range(len(gates.blocks)):
         each = [np.broadcast_to(a[index], gates.samples) for a in (ran, skipped)]
         gates.observe(index, each[0][gates.ran[index]])
@@ -277,9 +277,8 @@ def test_gradients_have_no_component_along_the_costs() -> None:
         plain = flat(gates.cell.backward([one / 64 for one in gates.estimates()]))
         found = flat(gates.gradients())
         along = abs(found @ cost) / (np.linalg.norm(found) * np.linalg.norm(cost))
-        assert (
-            along < 1e-4 < 0.05 < abs(plain @ cost) / np.linalg.norm(plain) / np.linalg.norm(cost)
-        )
+        unprojected = abs(plain @ cost) / (np.linalg.norm(plain) * np.linalg.norm(cost))
+        assert along < 1e-4 < 0.05 < unprojected
         across = plain - (plain @ cost) / (cost @ cost) * cost
         assert np.abs(found - across).max() < 1e-4 * np.abs(plain).max()
 

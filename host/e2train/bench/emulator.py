@@ -63,9 +63,8 @@ class ForcedGates(SluGates):
     """
 
     def __init__(self, spec: NetworkSpec, counter: Counter, ratio: float) -> None:
-        super().__init__(
-            spec, counter, 0.5, 0, gated="all", explore=0.0
-        )  # the target steers nothing here
+        # the target steers nothing here
+        super().__init__(spec, counter, 0.5, 0, gated="all", explore=0.0)
         self.ratio = ratio
         self._random = generator(0, "forced gates", 0)
 

@@ -316,8 +316,11 @@ def test_evaluation_is_alike_each_time_and_another_seed_differs() -> None:
             assert not gates.chosen.any(), "evaluation explores nothing"
     assert found[0] == found[1] == found[2] == found[3]
     assert found[4] == found[5] and found[4][1] != found[0][1]
-    training = [network.logits(images, 0, training=True) is not None and gates.ran]
-    assert training[0].tobytes() != found[4][1], "draws of its own"
+    draws = []
+    for training in (False, True):
+        gates.begin(0, 64, training)
+        draws.append(gates.draws)
+    assert not np.array_equal(*draws), "draws of its own, not those of the first mini-batch"
     network.logits(images, 1, training=False)
     assert gates.ran.tobytes() != found[4][1], "the next 250 pictures draw anew"
 

@@ -93,9 +93,12 @@ def test_resnet_steps_equal_the_reference(backend: str, kind: str) -> None:
     same_training(found, expected)
     convolved = {c.inputs["2"] for c in expected.device.named("convolve")}
     assert convolved == {unit.geometry for unit in expected.network.spec.units()}
-    signs = expected.device.named("psg_gradient")
-    assert len(signs) == (3 * 8 if kind.startswith("psg") else 0)
-    assert bool(signs) != bool(expected.device.named("weight_gradient"))
+    convolutions, layers = list(expected.network.spec.units()), []
+    for name in ("psg_gradient", "weight_gradient"):
+        layers.append([c.inputs["2"] for c in expected.device.named(name)])
+    signed, full = (len(convolutions), 1) if kind.startswith("psg") else (0, len(convolutions) + 1)
+    assert (len(layers[0]), len(layers[1])) == (3 * signed, 3 * full)
+    assert layers[1].count(expected.network.spec.classifier) == 3, "never signed"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -25,7 +25,7 @@ NEAR = 3e-5  # products round their operands to 20 bits
 
 
 class TorchGates(torch.nn.Module):
-    """Linear map a channel count, ReLU, one LSTM cell, one linear output, a bias a block, sigmoid, bounds."""
+    """Linear map a channel count, ReLU, an LSTM cell, a linear output, a bias a block, sigmoid."""
 
     def __init__(self, parameters: dict[str, np.ndarray]) -> None:
         super().__init__()

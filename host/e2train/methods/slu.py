@@ -228,9 +228,10 @@ class SluGates:
 
 def at_equal_cost(gradients: GateParameters, cost: GateParameters) -> GateParameters:
     """Gradient projection (Rosen 1960): without the part along `cost`, the gradient of C."""
-    along = math.fsum(float(column_sums((gradients[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
-    norm = math.fsum(float(column_sums((cost[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
+    wide = {name: value.astype(np.float64) for name, value in cost.items()}  # squares do not vanish
+    along = math.fsum(float(column_sums((gradients[n] * wide[n]).reshape(-1, 1))[0]) for n in wide)
+    norm = math.fsum(float(column_sums((wide[n] * wide[n]).reshape(-1, 1))[0]) for n in wide)
     if norm == 0:
         return gradients
-    scale = np.float32(along / norm)
-    return {name: gradient - scale * cost[name] for name, gradient in gradients.items()}
+    scale = along / norm
+    return {name: (g - scale * wide[name]).astype(np.float32) for name, g in gradients.items()}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from e2train.errors import UserError
 from e2train.methods.stochastic_depth import StochasticDepth, survival_probabilities
 from e2train.network.models import network_spec
-from engine_parts import SMALL_RESNET, batch, float_network
+from e2train.training.evaluate import evaluate
+from engine_parts import SMALL_RESNET, batch, digits, float_network
 
 SPEC = network_spec("resnet-38", (3, 32, 32), 10)
 
@@ -78,6 +79,21 @@ def test_evaluation_runs_all_and_scales() -> None:
     assert [policy.scale(i) for i in range(18)] == pytest.approx(policy.survival.tolist())
     policy.begin(0, 5, training=True)
     assert all(policy.scale(i) == 1.0 for i in range(18))
+
+
+def test_skip_ratio_weighs_blocks_by_their_macs_and_is_0_in_evaluation() -> None:
+    spec = network_spec(*SMALL_RESNET)
+    policy = StochasticDepth(spec, 0.5, seed=1)
+    macs = np.array([block.macs for block in spec.skippable_blocks])
+    for iteration in range(20):
+        policy.begin(iteration, 3, training=True)
+        skipped = float(macs @ ~policy.ran[:, 0]) / macs.sum()
+        assert policy.skip_ratio == pytest.approx(skipped)
+        assert not any(policy.explored(index).any() for index in range(len(macs)))
+    data = digits()
+    network = float_network("numpy", spec=spec, policy=policy)
+    found = evaluate(network, data.test_images[:40], data.test_labels[:40])
+    assert found.skip == 0.0 and found.macs == spec.forward_macs
 
 
 def test_scaled_evaluation_equals_torch() -> None:

@@ -58,6 +58,11 @@ CASES = {
         train=replace(TRAIN, sign_weight_decay=0.02),
         stochastic_depth=DepthSettings(0.3),
     ),
+    "signsgd, depth per sample": replace(
+        BASE,
+        method=MethodSettings("fixed", "signsgd"),
+        stochastic_depth=DepthSettings(0.3, per="sample"),
+    ),
     "psg, gates": replace(BASE, slu=SluSettings(0.3, gated="all", warmup=0.2, explore=0.3)),
     "fixed8": replace(BASE, method=MethodSettings("fixed", "sgd"), swa=SwaSettings()),
 }

@@ -28,6 +28,7 @@ from ..device.operations import (
     Vector,
 )
 from ..errors import UserError
+from ..methods.slu import exploring_burst
 from ..methods.slu_gates import GRID_POINTS, gate_macs
 from ..network.arithmetic import grid_work, shortcut_work
 from ..network.spec import Block, NetworkSpec, Unit
@@ -105,8 +106,7 @@ def operations(
         work.backward(block, chosen[block.name])
     if gated:
         macs = sum(gate_macs(block) for block in spec.blocks if block.name in gated)
-        for _ in ("loss", "cost"):  # the gradients of both
-            work.add(Processor(GATE_MACS, 2 * batch * macs))
+        work.add(Processor(GATE_MACS, 2 * batch * macs))
     updated = [unit for b in spec.blocks if chosen[b.name] for unit in b.units]
     weights = sum(unit.geometry.weights for unit in updated) + spec.classifier.weights
     work.add(Processor(WEIGHTS, weights))
@@ -320,8 +320,8 @@ def expected(
 
     `skip` is counted over all skippable blocks' multiply-accumulates. The gated blocks, or all
     skippable ones where none is, skip the same share of the samples, of which `explore` are
-    computed forwards. Where that is no whole number of samples, iterations with the next lower and
-    the next higher number are mixed.
+    computed forwards, in bursts. Where that is no whole number of samples, iterations with the next
+    lower and the next higher number are mixed.
     """
     executed = kept * OFFERED
     skipping = tuple(b for b in spec.skippable_blocks if not gated or b.name in gated)
@@ -336,9 +336,13 @@ def expected(
     low = int(computed)
     rounds = round(executed)
     higher = round(rounds * (computed - low))
+    burst = Fraction(exploring_burst(float(explore))) if explore else Fraction(1)
     mix: Mix = []
-    for samples, times in ((low, rounds - higher), (low + 1, higher)):
-        if times:
+    for samples, parts in ((low, rounds - higher), (low + 1, higher)):
+        looking = round(parts / burst) if explore and samples < batch else 0
+        for times, share in ((parts - looking, Fraction(0)), (looking, explore * burst)):
+            if not times:
+                continue
             one = operations(
                 spec,
                 scheme,
@@ -346,8 +350,8 @@ def expected(
                 ran=lambda block, samples=samples: (  # type: ignore[misc]
                     samples if block in skipping else batch
                 ),
-                explored=lambda _, samples=samples: (  # type: ignore[misc]
-                    round((batch - samples) * explore)
+                explored=lambda _, samples=samples, share=share: (  # type: ignore[misc]
+                    round((batch - samples) * share)
                 ),
                 predicted=predicted,
                 gated=gated,

@@ -35,14 +35,25 @@ from .slu_gates import (
     GateCell,
     GateParameters,
     gate_macs,
+    gate_slope,
     initial_gates,
     logit,
 )
 
 GATED = ("identity", "all")
 SKIP_DECAY = 0.9  # of the running skip ratio that steers the offset
-INTEGRAL_GAIN = 0.2
+INTEGRAL_GAIN = 0.5
 PROPORTIONAL_GAIN = 4.0
+LONGEST_BURST = 8.0
+
+
+def exploring_burst(explore: float) -> float:
+    """A block explores in one of so many mini-batches, and then so many times `explore`.
+
+    A few samples cost the accelerator as much as a group of them, so exploring is done seldom and
+    with many at once; each skipped sample's chance is `explore` all the same.
+    """
+    return min(LONGEST_BURST, 1.0 / explore)
 
 
 def gated_blocks(spec: NetworkSpec, gated: str) -> tuple[bool, ...]:
@@ -158,7 +169,9 @@ class SluGates:
 
     def draw_explored(self, iteration: int, samples: int) -> np.ndarray:
         """bool [blocks, samples]: which samples are explored where they are skipped."""
-        return self._uniform("gate exploration", iteration, samples) < self.explore
+        burst = exploring_burst(self.explore)
+        some = self._uniform("gate exploration", iteration, samples) < self.explore * burst
+        return some & (self._uniform("gate exploration's blocks", iteration, 1) < 1.0 / burst)
 
     def _uniform(self, kind: str, iteration: int, samples: int) -> np.ndarray:
         words = raw_words(self.seed, kind, iteration, samples * len(self.blocks))
@@ -198,49 +211,42 @@ class SluGates:
         """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
         return dot(self.cost, 1.0 - self.ran.mean(axis=1))
 
-    def estimates(self) -> list[np.ndarray]:
-        """Of each gate: estimates of what running its block adds to the loss, float64 [N].
+    def estimates(self) -> np.ndarray:
+        """Estimates of what running each gated block adds to the loss, float64 [gates, N].
 
         0 for samples that were skipped and not explored; the mean over draws is the estimate.
         """
-        found, steps = [], iter(self.cell.steps)
-        for index, gated in enumerate(self.gated):
-            if not gated:
-                continue
-            p, seen, estimate = next(steps).probability, self.seen[index], np.zeros(self.samples)
+        found = np.zeros((len(self.cell.steps), self.samples))
+        gated = [index for index, has in enumerate(self.gated) if has]
+        for estimate, step, index in zip(found, self.cell.steps, gated, strict=True):
+            p, seen = step.probability, self.seen[index]
             ran, chosen = self.ran[index], self.chosen[index]
             if seen.ran is not None:
                 estimate[ran] = seen.ran / (2.0 * p[ran])
             if seen.explored is not None:
                 estimate[chosen] = seen.explored / (2.0 * (1.0 - p[chosen]) * self.explore)
-            found.append(estimate)
         return found
 
     def gradients(self) -> GateParameters:
         """Gradients of the loss averaged over the mini-batch, without what would change the cost.
 
-        The cost is the expected share of the skippable blocks' MACs that run (eq. 1). Steering
-        follows, so this is asked for once a mini-batch.
+        Steering follows, so this is asked for once a mini-batch.
         """
-        gradients = self._backward([g / self.samples for g in self.estimates()])
-        shares = [share for share, gated in zip(self.cost, self.gated, strict=True) if gated]
-        cost = self._backward([np.full(self.samples, s / self.samples) for s in shares])
-        self.controller.observe(self.skip_ratio)
-        return at_equal_cost(gradients, cost)
-
-    def _backward(self, g_probability: list[np.ndarray]) -> GateParameters:
+        slopes = np.array([gate_slope(step.open) for step in self.cell.steps])
+        changes = at_equal_cost(self.estimates(), slopes, self.cost[np.array(self.gated)])
         self.counter.record(Processor(GATE_MACS, 2 * self.samples * self._gate_macs))
-        return self.cell.backward(g_probability)
+        self.controller.observe(self.skip_ratio)
+        return self.cell.backward(list(changes / self.samples))
 
 
-def at_equal_cost(gradients: GateParameters, cost: GateParameters) -> GateParameters:
-    """Gradient projection (Rosen 1960): without the part along `cost`, the gradient of C."""
-    wide = {name: value.astype(np.float64) for name, value in cost.items()}  # squares do not vanish
-    flat, costs = (
-        np.concatenate([np.ravel(table[name]) for name in wide]) for table in (gradients, wide)
-    )
-    along, norm = (float(column_sums((one * costs)[:, None])[0]) for one in (flat, costs))
-    if norm == 0:
-        return gradients
-    scale = along / norm
-    return {name: (g - scale * wide[name]).astype(np.float32) for name, g in gradients.items()}
+def at_equal_cost(estimates: np.ndarray, slopes: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """Estimates from which the part that would change the cost C (eq. 1) is taken out.
+
+    Gradient projection (Rosen 1960) in the gates' logits: of the gradient estimates * slopes what
+    lies along the cost's, cost * slopes. estimates, slopes (of the probabilities over the logits)
+    float64 [gates, N], cost [gates].
+    """
+    along = cost[:, None] * slopes * slopes
+    products = estimates * along, cost[:, None] * along
+    have, whole = (float(column_sums(one.reshape(-1, 1))[0]) for one in products)
+    return estimates - (have / whole) * cost[:, None] if whole else estimates

@@ -24,6 +24,11 @@ LEAST_PROBABILITY, MOST_PROBABILITY = 0.02, 0.98  # of running a block
 GateParameters = dict[str, np.ndarray]
 
 
+def gate_slope(opened: np.ndarray) -> np.ndarray:
+    """Change of a gate's probability with its logit, from the logit's sigmoid."""
+    return (MOST_PROBABILITY - LEAST_PROBABILITY) * opened * (1.0 - opened)
+
+
 def logit(probability: float) -> float:
     """The logit of a gate that runs its block with `probability`, between the bounds."""
     share = (probability - LEAST_PROBABILITY) / (MOST_PROBABILITY - LEAST_PROBABILITY)

@@ -23,7 +23,7 @@ from ..device.counter import Counter
 from ..device.operations import LOGITS, Operation, Processor
 from ..errors import UserError
 from ..files import write_text
-from ..methods.slu import gated_names
+from ..methods.slu import exploring_burst, gated_names
 from ..methods.stochastic_depth import MINI_BATCH
 from ..network.models import network_spec
 from ..rng import generator
@@ -63,6 +63,7 @@ class Replay:
         )
         self._blocks = [block.name for block in self.spec.skippable_blocks]
         self._run = 0
+        self._random = generator(self.experiment.train.seed, "remeter exploration")
         self._skipped = dict.fromkeys(self._blocks, 0.0)
         self._left = dict.fromkeys(self._blocks, 0.0)  # share of the samples skipped of late
         self._shares: dict[str, float] = {}
@@ -105,15 +106,23 @@ class Replay:
                 drawn[name] = random.binomial(self.batch, 1.0 - share, run).tolist()
         return [{name: ran[index] for name, ran in drawn.items()} for index in range(run)]
 
+    def _explored_shares(self) -> dict[str, float]:
+        """Of the skipped samples of one mini-batch, by block."""
+        explore = self.experiment.slu.explore
+        burst = exploring_burst(explore)
+        drawn = self._random.random(len(self._blocks)) * burst < 1.0
+        return {name: explore * burst * one for name, one in zip(self._blocks, drawn, strict=True)}
+
     def _operations(self, chosen: dict[str, int]) -> list[Operation]:
         slu = self.experiment.slu
+        share = self._explored_shares()
         return operations(
             self.spec,
             self.scheme,
             self.batch,
             ran=lambda block: chosen[block.name],
             predicted={**dict.fromkeys(self._layers, 0.0), **self._shares},
-            explored=lambda block: round((self.batch - chosen[block.name]) * slu.explore),
+            explored=lambda block: round((self.batch - chosen[block.name]) * share[block.name]),
             gated=gated_names(self.spec, slu.gated) if slu.skip else (),
         )
 

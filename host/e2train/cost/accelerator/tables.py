@@ -11,7 +11,7 @@ from typing import Any
 
 from ...data.cifar import LAYOUTS, SHAPE
 from ...device.operations import GATE_MACS, MERGE, TAKE, Operation, Vector
-from ...methods.slu import first_probability, gated_names
+from ...methods.slu import exploring_burst, first_probability, gated_names
 from ...network.models import network_spec
 from ...network.spec import NetworkSpec
 from ..board import PROCESSOR, VECTOR_UNIT, BoardModel
@@ -235,13 +235,17 @@ def _skipping(spec: NetworkSpec, skip: int) -> tuple[list[Operation], int]:
     if not skip:
         return operations(spec, PSG, BATCH, predicted=0.6), BATCH
     gated = gated_names(spec, "identity")
+    burst = round(exploring_burst(float(EXPLORED)))
+    looking = sorted(gated)[burst // 2 :: burst]  # as many as explore in a mini-batch on average
     samples = round(BATCH * first_probability(spec, skip / 100, "identity"))
     work = operations(
         spec,
         PSG,
         BATCH,
         ran=lambda block: samples if block.name in gated else BATCH,
-        explored=lambda _: round((BATCH - samples) * EXPLORED),
+        explored=lambda block: (
+            round((BATCH - samples) * EXPLORED * burst) if block.name in looking else 0
+        ),
         predicted=0.6,
         gated=gated,
     )

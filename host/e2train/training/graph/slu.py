@@ -14,7 +14,7 @@ from ...methods.slu_gates import GRID_POINTS
 from . import real
 from .arithmetic import GraphArithmetic, Tensor, Tensors, Value
 from .flat import Layout, load, store
-from .gates import GateCell
+from .gates import SLOPE, GateCell
 from .policy import Table
 from .step import descent
 
@@ -40,8 +40,7 @@ class GraphSlu:
         self._cost = torch.from_numpy(host.cost).to(where)
         gated = [index for index, has in enumerate(host.gated) if has]
         self._places = {index: place for place, index in enumerate(gated)}
-        each = host.cost[gated, None] / batch
-        self._cost_gradient = torch.from_numpy(np.repeat(each, batch, axis=1)).to(where)
+        self._gated_cost = torch.from_numpy(host.cost[gated, None]).to(where)
         self._ran: dict[int, Tensor] = {}
         self._explored: dict[int, Tensor] = {}
         self._products: dict[int, Tensor] = {}
@@ -96,14 +95,10 @@ class GraphSlu:
     # ---- learning -------------------------------------------------------------------------------
 
     def learn(self) -> Tensors:
-        loss = self._estimates() / self._batch
-        both = self._cell.backward(torch.stack([loss, self._cost_gradient]))
-        gradient, cost = (
-            self._layout.gather({name: value[which] for name, value in both.items()})
-            for which in (0, 1)
-        )
+        changes = self._at_equal_cost(self._estimates()) / self._batch
+        found = self._cell.backward(changes[None])
         self._steer()
-        self._descend(_at_equal_cost(gradient, cost))
+        self._descend(self._layout.gather({name: value[0] for name, value in found.items()}))
         nothing = torch.zeros((), dtype=torch.int64, device=self._skip.device)
         explored = [
             self._explored[index].sum() if gated else nothing
@@ -125,6 +120,15 @@ class GraphSlu:
             explored = torch.where(self._explored[index], explored, 0.0)
             found.append(torch.where(self._ran[index], ran, explored))
         return torch.stack(found)
+
+    def _at_equal_cost(self, estimates: Tensor) -> Tensor:
+        """`methods.slu.at_equal_cost` of estimates, float64 [gates, N]."""
+        opened = torch.stack([step.open for step in self._cell.steps])
+        slopes = opened * SLOPE * (1.0 - opened)
+        along = self._gated_cost * slopes * slopes
+        products = estimates * along, self._gated_cost * along
+        have, whole = (real.column_sums(one.reshape(-1, 1))[0] for one in products)
+        return torch.where(whole == 0, estimates, estimates - (have / whole) * self._gated_cost)
 
     def _steer(self) -> None:
         """`SkipController.observe` of this mini-batch's skip ratio."""
@@ -173,10 +177,3 @@ class GraphSlu:
     def take_note(self, row: Table) -> None:
         self.host.controller.skip = float(row["skip"])
         self.host.controller.integral = float(row["integral"])
-
-
-def _at_equal_cost(gradient: Tensor, cost: Tensor) -> Tensor:
-    """`methods.slu.at_equal_cost` of flat float32 gradients."""
-    wide, costs = gradient.to(torch.float64), cost.to(torch.float64)
-    along, norm = (real.column_sums((one * costs)[:, None])[0] for one in (wide, costs))
-    return torch.where(norm == 0, gradient, (wide - along / norm * costs).to(torch.float32))

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import bench, bound, campaign, cost, data, device, hardware, report, train
+from e2train.cli import (
+    bench,
+    bound,
+    campaign,
+    cost,
+    data,
+    device,
+    divergence,
+    hardware,
+    report,
+    train,
+)
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -35,6 +46,7 @@ app.add_typer(campaign.app, name="campaign")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)
+app.command()(divergence.divergence)
 app.command("cost")(cost.cost_command)
 
 

@@ -39,7 +39,8 @@ Shares = float | Mapping[str, float]
 class Scheme:
     """Operand and storage widths of one way to train.
 
-    forward: activations and weights; input_gradient: the output gradient in the pass to the input;
+    forward: activations and weights; input_gradient: the output gradient in the pass to the input
+    (`g` where the input is a unit's without activation);
     weight_gradient: (activation, output gradient) in the pass to the weights; sums: a weight
     gradient's store; act, y, stream, g: stored tensors (between the units of a block, convolution
     outputs, the residual stream, gradients); predictor: PSG's (activation, gradient) slices.
@@ -87,7 +88,7 @@ def operations(
         block.name: ran(block) if ran is not None and block.skippable else batch
         for block in spec.blocks
     }
-    work = _Iteration(scheme, batch, predicted, gated)
+    work = _Iteration(spec, scheme, batch, predicted, gated)
     work.add(Processor(PIXELS, batch * next(spec.units()).geometry.input_size))
     for block in spec.blocks:
         work.forward(block, chosen[block.name])
@@ -127,9 +128,12 @@ def iteration(
 class _Iteration:
     """One iteration in the making; each part is recorded as the engine executes it."""
 
-    def __init__(self, scheme: Scheme, batch: int, predicted: Shares, gated: bool) -> None:
+    def __init__(
+        self, spec: NetworkSpec, scheme: Scheme, batch: int, predicted: Shares, gated: bool
+    ) -> None:
         self.done: list[Operation] = []
         self.add = self.done.append
+        self.linear_readers = spec.linear_readers
         self.scheme, self.batch, self.predicted, self.gated = scheme, batch, predicted, gated
 
     # ---- a block --------------------------------------------------------------------------------
@@ -219,7 +223,7 @@ class _Iteration:
 
     def _to_input(self, unit: Unit, samples: int, fused: tuple[int, ...] = ()) -> None:
         s = self.scheme
-        bits = (s.input_gradient, s.forward)
+        bits = (s.g if unit.name in self.linear_readers else s.input_gradient, s.forward)
         geometry = unit.geometry
         self.add(Convolution("backward_input", unit.name, geometry, samples, bits, s.g, fused))
 

@@ -45,7 +45,8 @@ class FixedSettings:
     """How the integer arithmetic takes its gradients.
 
     predict: weight-gradient signs by PSG (else the full 8x16 gradient); input_gradient_bits: 16, or
-    8 as in Banner et al. 2018; stream_bits: width of the residual stream, 9 to 16.
+    8 as in Banner et al. 2018 (`NetworkSpec.linear_readers` take 16 all the same); stream_bits:
+    width of the residual stream, 9 to 16.
     """
 
     predict: bool
@@ -112,6 +113,7 @@ class FixedArithmetic(Arithmetic):
         self.spec, self.parameters, self.batch, self.training = spec, parameters, batch, training
         self._memory.clear()
         self._weights.clear()
+        self._linear_readers = spec.linear_readers
         self.stream_exponent = self._track("stream", self.settings.stream_bits).exponent
         self._stream_peak = 0.0
 
@@ -455,7 +457,8 @@ class FixedArithmetic(Arithmetic):
         exponent: int | None = None,
     ) -> FixedTensor:
         """Convolution backward to its input; `exponent` fixed for the stream, else delayed."""
-        bits = self.settings.input_gradient_bits
+        # 8 bits' rounding error would drown a channel sum that is next to nothing: beta's gradient
+        bits = 16 if layer in self._linear_readers else self.settings.input_gradient_bits
         accumulator_exponent = g.exponent + weight_exponent + (16 - bits)
         residual_stream = track_name == GRADIENT_STREAM
         track = self._track(track_name, 16)

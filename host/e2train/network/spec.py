@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..device.geometry import Geometry
 
@@ -59,6 +60,16 @@ class NetworkSpec:
         """All convolution units in forward order."""
         for block in self.blocks:
             yield from block.units
+
+    @property
+    def linear_readers(self) -> frozenset[str]:
+        """Units that read what a unit without activation put out, as MobileNetV2's expansions do.
+
+        A convolution without padding and a batch norm behind it take no notice of a channel's
+        mean, so these units' input gradients sum to zero in every channel.
+        """
+        pairs = pairwise(self.units())
+        return frozenset(reader.name for unit, reader in pairs if unit.activation == "none")
 
     @property
     def forward_macs(self) -> int:

@@ -18,6 +18,7 @@ from e2train.cli import (
     data,
     device,
     divergence,
+    gates,
     hardware,
     report,
     train,
@@ -47,6 +48,7 @@ app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)
 app.command()(divergence.divergence)
+app.command()(gates.gates)
 app.command("cost")(cost.cost_command)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
+from ..numerics.portable import dot
 from ..rng import raw_words
 
 
@@ -31,20 +32,26 @@ def survival_probabilities(blocks: int, skip_ratio: float) -> np.ndarray:
 class StochasticDepth:
     """A skip policy without inputs: the same random blocks for a whole mini-batch."""
 
-    wants_products = False
-
     def __init__(self, spec: NetworkSpec, skip_ratio: float, seed: int) -> None:
         blocks = len(spec.skippable_blocks)
         self.survival = survival_probabilities(blocks, skip_ratio)
+        self.cost = spec.block_shares()
         self.seed = seed
         self.ran = np.zeros((blocks, 0), bool)
 
+    @property
+    def skip_ratio(self) -> float:
+        """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
+        return dot(self.cost, 1.0 - self.ran.mean(axis=1))
+
+    def alive(self, iteration: int) -> np.ndarray:
+        """bool [blocks]: which blocks the mini-batch of a training iteration runs."""
+        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
+        return (words >> np.uint64(11)) * 2.0**-53 < self.survival
+
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         self.training = training
-        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
-        alive = (words >> np.uint64(11)) * 2.0**-53 < self.survival
-        if not training:
-            alive = np.ones_like(alive)
+        alive = self.alive(iteration) if training else np.ones(len(self.survival), bool)
         self.ran = np.repeat(alive[:, None], samples, axis=1)
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
@@ -53,5 +60,13 @@ class StochasticDepth:
     def scale(self, index: int) -> float:
         return 1.0 if self.training else float(self.survival[index])
 
+    def explored(self, index: int) -> np.ndarray:
+        return np.zeros_like(self.ran[index])
+
+    def wants_products(self, index: int) -> bool:
+        return False
+
     def observe(self, index: int, products: np.ndarray) -> None:
         raise AssertionError("stochastic depth learns nothing from products")
+
+    observe_explored = observe

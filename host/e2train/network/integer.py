@@ -27,11 +27,10 @@ from ..numerics.fixedpoint import (
     round_shift,
     saturate,
 )
-from .arithmetic import Arithmetic, Gradients, grid_work, shortcut_work
+from .arithmetic import Arithmetic, Gradients, RunningShare, grid_work, shortcut_work
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
-RUNNING_MOMENTUM = 0.1
 INITIAL_ACTIVATION = 7.9  # a batch-norm output is rarely more than 8 deviations from 0
 INITIAL_STREAM = 31.0  # several such outputs added
 GENTLE_HEADROOM = 1.25
@@ -45,8 +44,7 @@ class FixedSettings:
     """How the integer arithmetic takes its gradients.
 
     predict: weight-gradient signs by PSG (else the full 8x16 gradient); input_gradient_bits: 16, or
-    8 as in Banner et al. 2018 (`NetworkSpec.linear_readers` take 16 all the same); stream_bits:
-    width of the residual stream, 9 to 16.
+    8 as in Banner et al. 2018; stream_bits: width of the residual stream, 9 to 16.
     """
 
     predict: bool
@@ -55,6 +53,29 @@ class FixedSettings:
     g_msb_bits: int = 10
     input_gradient_bits: int = 16
     stream_bits: int = 16
+
+    def gradient_bits(self, spec: NetworkSpec, layer: str) -> int:
+        """Bits of the output gradient in the pass to the layer's input.
+
+        16 for `linear_readers`: their input gradients sum to nothing in every channel, and what
+        8 bits round away would take the place of that sum, which is beta's gradient.
+        """
+        return 16 if layer in spec.linear_readers else self.input_gradient_bits
+
+
+def track_bits(name: str, stream_bits: int) -> int:
+    """Width of the tensor whose delayed exponent has this name."""
+    if name == "stream":
+        return stream_bits
+    return 8 if name.rsplit(".", 1)[-1] in ("x", "z") else 16
+
+
+def new_track(name: str, bits: int) -> DelayedExponent:
+    """The delayed exponent of this name (`LAYER.y`, `stream`, ...) as a training starts it."""
+    kind = name.rsplit(".", 1)[-1]
+    headroom = {"x": 1.0, "z": 1.0, "y": WIDE_HEADROOM}.get(kind, GENTLE_HEADROOM)
+    first = {"z": INITIAL_ACTIVATION, "stream": INITIAL_STREAM}.get(kind, 0.0)
+    return DelayedExponent(bits, headroom, first)
 
 
 @dataclass
@@ -99,6 +120,7 @@ class FixedArithmetic(Arithmetic):
     ) -> None:
         self.device = device
         self.counter = counter
+        self.running = RunningShare()
         self.settings = settings
         self.mean = np.asarray(mean, np.int16)[:, None, None]
         self.beta_q = quantise_beta(settings.beta)
@@ -113,7 +135,6 @@ class FixedArithmetic(Arithmetic):
         self.spec, self.parameters, self.batch, self.training = spec, parameters, batch, training
         self._memory.clear()
         self._weights.clear()
-        self._linear_readers = spec.linear_readers
         self.stream_exponent = self._track("stream", self.settings.stream_bits).exponent
         self._stream_peak = 0.0
 
@@ -123,19 +144,11 @@ class FixedArithmetic(Arithmetic):
     def restore(self, state: dict[str, Any]) -> None:
         self.exponents.clear()
         for name, peak in state.items():
-            self._track(name, self._bits_of(name)).peak = peak
-
-    def _bits_of(self, name: str) -> int:
-        if name == "stream":
-            return self.settings.stream_bits
-        return 8 if name.rsplit(".", 1)[-1] in ("x", "z") else 16
+            self._track(name, track_bits(name, self.settings.stream_bits)).peak = peak
 
     def _track(self, name: str, bits: int) -> DelayedExponent:
         if name not in self.exponents:
-            kind = name.rsplit(".", 1)[-1]
-            headroom = {"x": 1.0, "z": 1.0, "y": WIDE_HEADROOM}.get(kind, GENTLE_HEADROOM)
-            first = {"z": INITIAL_ACTIVATION, "stream": INITIAL_STREAM}.get(kind, 0.0)
-            self.exponents[name] = DelayedExponent(bits, headroom, first)
+            self.exponents[name] = new_track(name, bits)
         return self.exponents[name]
 
     def _observe(self, track: DelayedExponent, peak: float) -> None:
@@ -224,7 +237,7 @@ class FixedArithmetic(Arithmetic):
             return bn.Moments(mean.astype(np.float64), variance.astype(np.float64)), count
         stats = bn.moments(total, squares, count, y.exponent)
         if count > 1:
-            share = RUNNING_MOMENTUM * y.samples / self.batch
+            share = self.running.of(unit.name, y.samples, self.batch)
             unbiased = stats.variance * (count / (count - 1))
             mean += (share * (stats.mean - mean)).astype(np.float32)
             variance += (share * (unbiased - variance)).astype(np.float32)
@@ -276,6 +289,48 @@ class FixedArithmetic(Arithmetic):
                 x, w, weight_exponent, y, output, stats, ceiling, count
             )
         return output
+
+    def explore(self, block: Block, stream: FixedTensor, residual: FixedTensor) -> FixedTensor:
+        first = block.units[0].geometry
+        exponent = self._memory[block.units[0].name].x.exponent
+        tensor = self.device.narrow(stream.tensor, exponent - stream.exponent)
+        h = FixedTensor(tensor, stream.samples, exponent)
+        self.counter.record(
+            Vector("narrow", block.name, h.samples, first.input_size, first.channels, 16, 8)
+        )
+        for unit in block.units:
+            last = unit is block.units[-1]
+            h = self._explore_unit(unit, h, last, residual if last else None)
+        return h
+
+    def _explore_unit(
+        self, unit: Unit, x: FixedTensor, last: bool, residual: FixedTensor | None
+    ) -> FixedTensor:
+        memory = self._memory[unit.name]
+        shift = memory.y.exponent - x.exponent - memory.weight_exponent
+        y = self.device.convolve(x.tensor, memory.weights, unit.geometry, shift).y
+        self._count_forward(unit.name, unit.geometry, x.samples)
+        exponent = memory.output.exponent
+        multiplier, offset, shift = bn.forward_coefficients(
+            self.parameters[f"{unit.name}.gamma"],
+            self.parameters[f"{unit.name}.beta"],
+            memory.stats,
+            memory.y.exponent,
+            exponent,
+        )
+        z = self.device.normalise(
+            y,
+            multiplier,
+            offset,
+            shift,
+            residual=None if residual is None else residual.tensor,
+            rectify=unit.activation != "none",
+            ceiling=memory.ceiling,
+            bits=self.settings.stream_bits if last else 8,
+        )
+        read, written = 16 if residual is None else 32, 16 if last else 8
+        self._count_unit("normalise", unit, x.samples, read, written)
+        return FixedTensor(z.tensor, x.samples, exponent)
 
     def _count_unit(self, kind: str, unit: Unit, samples: int, read: int, written: int) -> None:
         """Work on a unit's output, in bits an element."""
@@ -457,8 +512,7 @@ class FixedArithmetic(Arithmetic):
         exponent: int | None = None,
     ) -> FixedTensor:
         """Convolution backward to its input; `exponent` fixed for the stream, else delayed."""
-        # 8 bits' rounding error would drown a channel sum that is next to nothing: beta's gradient
-        bits = 16 if layer in self._linear_readers else self.settings.input_gradient_bits
+        bits = self.settings.gradient_bits(self.spec, layer)
         accumulator_exponent = g.exponent + weight_exponent + (16 - bits)
         residual_stream = track_name == GRADIENT_STREAM
         track = self._track(track_name, 16)

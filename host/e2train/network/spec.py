@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+
+import numpy as np
 
 from ..device.geometry import Geometry
 
@@ -61,7 +64,7 @@ class NetworkSpec:
         for block in self.blocks:
             yield from block.units
 
-    @property
+    @cached_property
     def linear_readers(self) -> frozenset[str]:
         """Units that read what a unit without activation put out, as MobileNetV2's expansions do.
 
@@ -80,6 +83,11 @@ class NetworkSpec:
     def skippable_blocks(self) -> tuple[Block, ...]:
         """The blocks that gates may skip."""
         return tuple(block for block in self.blocks if block.skippable)
+
+    def block_shares(self) -> np.ndarray:
+        """Each skippable block's share of the MACs of them all, float64 [skippable blocks]."""
+        macs = np.array([block.macs for block in self.skippable_blocks], np.float64)
+        return macs / macs.sum()
 
 
 def linear(channels: int, classes: int) -> Geometry:

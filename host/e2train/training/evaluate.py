@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Top-1 and top-5 accuracy on a test set; its work is counted apart from training's."""
+"""Top-1 and top-5 accuracy on a test set, with the work it took, counted apart from training's.
+
+Gates draw in evaluation as they do in training, from a seed and the picture's place, so that it
+skips as much and comes out alike each time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +21,29 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Percent correct among the best one and the best five answers, and the mean loss."""
+    """Percent correct among the best one and the best five answers, the mean loss, and the work.
+
+    skip: share of the residual blocks' multiply-accumulates that was skipped, in percent (None
+    where nothing can be); macs: multiply-accumulates a picture, the gates' included.
+    """
 
     top1: float
     top5: float
     loss: float
+    skip: float | None
+    macs: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """To a batch of pictures: logits float64 [n, classes] and the work that they took.
+
+    skip: share of the residual blocks' multiply-accumulates, None where nothing can be skipped.
+    """
+
+    logits: np.ndarray
+    skip: float | None
+    macs: int
 
 
 def evaluate(
@@ -32,24 +55,48 @@ def evaluate(
     """
     own, counters = network.parameters, _swap_counters(network, None)
     network.parameters = own if parameters is None else parameters
-    first = five = 0
-    loss = 0.0
+
+    def answers(part: np.ndarray, number: int) -> Answers:
+        before = network.arithmetic.counter.macs
+        logits = network.logits(part, number, training=False)
+        skip = None if network.policy is None else network.policy.skip_ratio
+        return Answers(logits, skip, network.arithmetic.counter.macs - before)
+
     try:
-        for start in range(0, len(labels), BATCH):
-            wanted = labels[start : start + BATCH]
-            logits = network.logits(images[start : start + BATCH], 0, training=False)
-            loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
-            score = logits[np.arange(len(wanted)), wanted][:, None]
-            # of equal answers the lower class comes first, and what is no number never does
-            lower = np.arange(logits.shape[1]) < wanted[:, None]
-            better = (~(logits <= score) | ((logits == score) & lower)).sum(axis=1)
-            first += int((better < 1).sum())
-            five += int((better < 5).sum())
+        return score(answers, images, labels)
     finally:
         network.parameters = own
         _swap_counters(network, counters)
+
+
+def score(
+    answers: Callable[[np.ndarray, int], Answers], images: np.ndarray, labels: np.ndarray
+) -> Accuracy:
+    """Accuracy of what answers batch number `n` of up to BATCH uint8 images [N,C,H,W]."""
+    first = five = macs = 0
+    loss = skipped = 0.0
+    skips = False
+    for start in range(0, len(labels), BATCH):
+        wanted = labels[start : start + BATCH]
+        found = answers(images[start : start + BATCH], start // BATCH)
+        logits, macs = found.logits, macs + found.macs
+        if found.skip is not None:
+            skipped, skips = skipped + found.skip * len(wanted), True
+        loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
+        own = logits[np.arange(len(wanted)), wanted][:, None]
+        # of equal answers the lower class comes first, and what is no number never does
+        lower = np.arange(logits.shape[1]) < wanted[:, None]
+        better = (~(logits <= own) | ((logits == own) & lower)).sum(axis=1)
+        first += int((better < 1).sum())
+        five += int((better < 5).sum())
     total = len(labels)
-    return Accuracy(100.0 * first / total, 100.0 * five / total, loss / total)
+    return Accuracy(
+        100.0 * first / total,
+        100.0 * five / total,
+        loss / total,
+        100.0 * skipped / total if skips else None,
+        macs / total,
+    )
 
 
 def _swap_counters(network: Network, counter: Counter | None) -> Counter:

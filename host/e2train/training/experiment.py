@@ -16,6 +16,7 @@ from ..data.load import DATASETS
 from ..errors import UserError
 from ..methods import psg
 from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
+from ..methods.slu import GATED, first_probability
 from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
 from .finetune import ALL_LAYERS, MODES
@@ -50,6 +51,7 @@ class TrainSettings:
     lr: float | None = None  # 0.1, or 0.03 with signs
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    sign_weight_decay: float | None = None  # of weights that follow signs; else weight_decay
     schedule: str = "steps"  # the paper's; or "linear", "cosine"
     drops: tuple[float, ...] = (0.5, 0.75)
     drop_factor: float = 0.1
@@ -88,11 +90,18 @@ class SmdSettings:
 
 @dataclass(frozen=True)
 class SluSettings:
-    """[slu]: target skip ratio (0: no gates), the gates' rate, share of the run they wait."""
+    """[slu]: target skip ratio over all residual blocks (0: no gates) and how gates learn.
+
+    gated: which blocks have a gate, "identity" or "all"; lr: the gates' rate, which falls with the
+    weights'; warmup: share of the run that they wait; explore: share of the skipped samples that
+    are computed forwards to learn what skipping costs.
+    """
 
     skip: float = 0.0
-    lr: float = 0.02
-    warmup: float = 0.25
+    gated: str = "identity"
+    lr: float = 0.05
+    warmup: float = 0.1
+    explore: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,16 @@ class DepthSettings:
 
 @dataclass(frozen=True)
 class SwaSettings:
-    """[swa]: from which fraction of the iterations weights are averaged (1: never); how often."""
+    """[swa]: from which fraction of the iterations weights are averaged (1: never); how often.
+
+    rate: share of train.lr at which the linear and cosine schedules stay meanwhile;
+    statistics_batches: mini-batches that batch-norm statistics are taken over in the end.
+    """
 
     start: float = 1.0
     every: int = 10
-    statistics_batches: int = 20
+    rate: float = 0.0
+    statistics_batches: int = 50
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,10 @@ class Experiment:
     def schedule(self) -> Schedule:
         """The learning-rate schedule over the offered mini-batches."""
         t = self.train
-        return Schedule(self.lr, self.offered, t.drops, t.drop_factor, t.schedule)
+        hold = self.swa.start if self.swa.rate else 1.0
+        return Schedule(
+            self.lr, self.offered, t.drops, t.drop_factor, t.schedule, hold, self.swa.rate
+        )
 
     @property
     def method_name(self) -> str:
@@ -250,6 +267,9 @@ def check(e: Experiment) -> None:
     need(LEAST_RATE <= e.lr < 1e3, "train.lr", e.lr, rates)
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
+    decay, signed = t.sign_weight_decay, e.method.update != "sgd"
+    possible = decay is None or (signed and 0 <= decay < 1)
+    need(possible, "train.sign_weight_decay", decay, "0 to below 1, with method.update of signs")
     need(t.schedule in SCHEDULES, "train.schedule", t.schedule, " or ".join(SCHEDULES))
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
     need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
@@ -257,8 +277,8 @@ def check(e: Experiment) -> None:
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
-    last = e.schedule.rate(e.offered)
-    dropped = f"a learning rate after the last drop ({last:.3g}) of {LEAST_RATE:.3g} or more"
+    last = e.schedule.rate(e.offered - 1)
+    dropped = f"a learning rate at the end ({last:.3g}) of {LEAST_RATE:.3g} or more"
     need(last >= LEAST_RATE, "train.drop_factor", t.drop_factor, dropped)
     m = e.method
     need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))
@@ -271,8 +291,11 @@ def check(e: Experiment) -> None:
     need(0 <= p.beta <= 1, "psg.beta", p.beta, "0 to 1")
     need(2 <= p.x_msb_bits < 8, "psg.x_msb_bits", p.x_msb_bits, "2 to 7")
     need(2 <= p.g_msb_bits < 16, "psg.g_msb_bits", p.g_msb_bits, "2 to 15")
-    possible = e.slu.skip == 0 or 1e-3 <= e.slu.skip <= 1 - 1e-3
-    need(possible, "slu.skip", e.slu.skip, "0, or 0.001 to 0.999")
+    need(0 <= e.slu.skip < 1, "slu.skip", e.slu.skip, "0 to below 1")
+    need(e.slu.gated in GATED, "slu.gated", e.slu.gated, " or ".join(GATED))
+    need(0 < e.slu.explore <= 1, "slu.explore", e.slu.explore, "above 0 to 1")
+    if e.slu.skip:
+        first_probability(network_spec(e.network, (3, 32, 32), 10), e.slu.skip, e.slu.gated)
     fits = not e.slu.skip or t.batch <= PRODUCT_TERMS
     need(fits, "train.batch", t.batch, f"at most {PRODUCT_TERMS} with slu.skip")
     need(LEAST_RATE <= e.slu.lr < 1e3, "slu.lr", e.slu.lr, rates)
@@ -281,6 +304,10 @@ def check(e: Experiment) -> None:
     need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")
     need(not (depth and e.slu.skip), "stochastic_depth.skip", depth, "0 where slu.skip is set")
     need(0 <= e.swa.start <= 1, "swa.start", e.swa.start, "0 to 1")
+    need(0 <= e.swa.rate < 1, "swa.rate", e.swa.rate, "0 to below 1")
+    averaged = not e.swa.rate or (t.schedule != "steps" and 0 < e.swa.start < 1)
+    beside = "0, but with train.schedule linear or cosine and a swa.start in (0, 1)"
+    need(averaged, "swa.rate", e.swa.rate, beside)
     need(e.swa.every >= 1, "swa.every", e.swa.every, "1 or more")
     need(e.swa.statistics_batches >= 1, "swa.statistics_batches", e.swa.statistics_batches, ">= 1")
     need(e.finetune.mode in MODES, "finetune.mode", e.finetune.mode, " or ".join(MODES))

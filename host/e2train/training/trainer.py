@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,8 +37,15 @@ from .finetune import LAST_LAYER, start_from
 from .metering import NO_METER, RunEnergy
 from .tallies import Tallies
 
+if TYPE_CHECKING:
+    from .graph.run import GraphRun
+
 DIVERGED = 50.0  # times the loss of guessing
 OnMiniBatch = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
+
+
+class TimeIsUp(Exception):
+    """A run that was given so many seconds has used them: its checkpoint is written."""
 
 
 class Trainer:
@@ -53,7 +60,9 @@ class Trainer:
         device: Device | None,
         meter: str = "simulated",
         resume: bool = False,
+        graph: str | None = None,
     ) -> None:
+        """`graph`: the torch device ("cuda" or "cpu") on which whole iterations run as one."""
         self.experiment, self.dataset, self.folder = experiment, dataset, folder
         if experiment.train.batch > len(dataset.train_labels):
             raise UserError(
@@ -67,7 +76,9 @@ class Trainer:
                 Path(experiment.finetune.checkpoint), self.parts.spec.name, self.network.parameters
             )
         train = experiment.train
-        self.optimiser = Sgd(self.network.parameters, train.momentum, train.weight_decay)
+        self.optimiser = Sgd(
+            self.network.parameters, train.momentum, train.weight_decay, train.sign_weight_decay
+        )
         gates = self.parts.gates
         self.gate_optimiser = None if gates is None else Sgd(gates.parameters, train.momentum, 0.0)
         self.average = WeightAverage()
@@ -90,6 +101,12 @@ class Trainer:
         )
         self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
+        self._graph = None if graph is None or self._last_only else self._graph_on(graph)
+
+    def _graph_on(self, where: str) -> GraphRun:
+        from .graph.run import GraphRun  # needs torch
+
+        return GraphRun(self, where)
 
     def __enter__(self) -> Trainer:
         return self
@@ -101,8 +118,15 @@ class Trainer:
 
     # ---- the loop -------------------------------------------------------------------------------
 
-    def run(self, progress: OnMiniBatch = lambda done, total, loss: None) -> dict[str, Any]:
-        """Train to the end (or go on from where the checkpoint stands); returns result.json."""
+    def run(
+        self,
+        progress: OnMiniBatch = lambda done, total, loss: None,
+        seconds: float = math.inf,
+    ) -> dict[str, Any]:
+        """Train to the end (or go on from where the checkpoint stands); returns result.json.
+
+        TimeIsUp once `seconds` have passed before the end.
+        """
         e, total = self.experiment, self.experiment.offered
         if self.iteration == 0:
             facts = record.start(e, self.dataset, self.parts.spec, self.energy.board_model)
@@ -110,19 +134,40 @@ class Trainer:
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
         while self.iteration < total:
-            iteration = self.iteration
-            if not dropped(e.train.seed, iteration, e.smd.drop):
-                loss = self.mini_batch(iteration)
-            self.iteration += 1
+            over = time.monotonic() - started >= seconds
+            found = self._advance(over)
+            loss = loss if found is None else found
             if self._due(e.train.log_every):
                 self._log(started)
             halfway = e.train.evaluate_every and self.iteration < total
             if halfway and self._due(e.train.evaluate_every):
                 self._evaluate(None)
-            if self._due(e.train.checkpoint_every):
+            stops = over and self.iteration < total and self._settled
+            if stops or self._due(e.train.checkpoint_every):
                 self._checkpoint()
             progress(self.iteration, total, loss)
+            if stops:
+                raise TimeIsUp
         return self._finish()
+
+    def _advance(self, last: bool) -> float | None:
+        """One iteration, or several at once; the loss of the last mini-batch that was run.
+
+        `last`: nothing is to be started beyond what has been.
+        """
+        if self._graph is not None and self._graph.ready:
+            return self._graph.advance(last)
+        iteration, e = self.iteration, self.experiment
+        loss = None
+        if not dropped(e.train.seed, iteration, e.smd.drop):
+            loss = self.mini_batch(iteration)
+        self.iteration += 1
+        return loss
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the state here is that of this iteration."""
+        return self._graph is None or self._graph.settled
 
     def _due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.experiment.offered
@@ -135,14 +180,10 @@ class Trainer:
 
     def mini_batch(self, iteration: int) -> float:
         """Train on the mini-batch offered at `iteration`; returns its loss."""
-        e, data, network = self.experiment, self.dataset, self.network
-        chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
-        images = data.train_images[chosen]
-        if e.data.augment:
-            images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
+        e, network = self.experiment, self.network
         step = network.classifier_only if self._last_only else network.forward_backward
-        outcome, gradients = step(images, data.train_labels[chosen], iteration)
-        self._stop_if_diverged(iteration, outcome.loss)
+        outcome, gradients = step(*self._pictures(iteration), iteration)
+        self.stop_if_diverged(iteration, outcome.loss)
         if e.method.update == "signsgd":
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
@@ -159,17 +200,35 @@ class Trainer:
         self.energy.mini_batch()
         return outcome.loss
 
+    def _pictures(self, iteration: int) -> tuple[np.ndarray, np.ndarray]:
+        """The mini-batch offered at `iteration`: uint8 [N,C,H,W], augmented, and labels [N]."""
+        e, data = self.experiment, self.dataset
+        chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
+        images = data.train_images[chosen]
+        if e.data.augment:
+            images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
+        return images, data.train_labels[chosen]
+
     def _learn_to_skip(self, iteration: int) -> None:
         gates, policy = self.parts.gates, self.parts.policy
         if policy is not None:
             self.tallies.add_decisions(policy.ran)
-        slu = self.experiment.slu
-        ready = not self._last_only and iteration >= slu.warmup * self.experiment.offered
-        if gates is not None and self.gate_optimiser is not None and ready:
-            # a constant rate, so that alpha can steer the skip ratio to the very end
-            self.gate_optimiser.step(gates.parameters, gates.gradients(), self.experiment.slu.lr)
+        if gates is None or self.gate_optimiser is None or self._last_only:
+            return
+        gradients = gates.gradients()  # steers the skip ratio, too
+        rate = self.gate_rate(iteration)
+        if rate is not None:
+            self.gate_optimiser.step(gates.parameters, gradients, rate)
 
-    def _stop_if_diverged(self, iteration: int, loss: float) -> None:
+    def gate_rate(self, iteration: int) -> float | None:
+        """The gates' learning rate, which falls with the weights'; None while they wait."""
+        e = self.experiment
+        if iteration < e.slu.warmup * e.offered:
+            return None
+        return e.slu.lr * (e.schedule.rate(iteration) / e.schedule.lr)
+
+    def stop_if_diverged(self, iteration: int, loss: float) -> None:
+        """UserError where the loss of a mini-batch is far beyond that of guessing, or no number."""
         limit = DIVERGED * math.log(max(self.dataset.classes, 2))
         if math.isfinite(loss) and loss < limit:
             return
@@ -218,7 +277,7 @@ class Trainer:
             skip_ratio=self.tallies.skip_ratio or 0.0,
             block_skip=self.tallies.block_skip,
             predictor_share=shares,
-            alpha=None if gates is None else gates.controller.alpha,
+            gate_offset=None if gates is None else gates.controller.offset,
         )
         now = time.monotonic()
         each = (now - self._clock) / self.experiment.train.log_every
@@ -230,13 +289,18 @@ class Trainer:
 
     def _evaluate(self, parameters: Parameters | None) -> Accuracy:
         data = self.dataset
-        found = evaluate(self.network, data.test_images, data.test_labels, parameters)
+        if self._graph is not None and self._graph.ready:
+            found = self._graph.evaluate(data.test_images, data.test_labels, parameters)
+        else:
+            found = evaluate(self.network, data.test_images, data.test_labels, parameters)
         self.events.write(
             "evaluation",
             iteration=self.iteration,
             top1=found.top1,
             top5=found.top5,
             loss=found.loss,
+            skip=found.skip,
+            evaluation_macs=found.macs,
             weights="current" if parameters is None else "swa",
             **self._standing(),
         )
@@ -270,12 +334,14 @@ class Trainer:
         return result
 
     def _renew_statistics(self, averaged: Parameters) -> None:
-        """Batch-norm statistics for averaged weights, from forward passes over training data."""
-        e, data, own = self.experiment, self.dataset, self.network.parameters
+        """Batch-norm statistics for averaged weights: means over mini-batches as in training."""
+        own, running = self.network.parameters, self.network.arithmetic.running
         self.network.parameters = averaged
-        for index in range(e.swa.statistics_batches):
-            chosen = batch_indices(len(data.train_labels), e.train.batch, index, e.train.seed)
-            self.network.logits(data.train_images[chosen], e.offered + index, training=True)
+        running.restart()
+        for index in range(self.experiment.swa.statistics_batches):
+            iteration = self.experiment.offered + index
+            self.network.logits(self._pictures(iteration)[0], iteration, training=True)
+        running.resume()
         self.network.parameters = own
 
     # ---- checkpoints ----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HEADER = (
     "| unit | output | input gradient | weight gradient | input gradient, cosine "
-    "| weight gradient, cosine | gamma, length | beta, length |",
+    "| weight gradient, cosine | gamma's gradient | beta's gradient |",
     "|---|---:|---:|---:|---:|---:|---:|---:|",
 )
 
@@ -29,7 +29,8 @@ def divergence(
 
     The first three columns are relative errors that a unit adds by itself (float32 on the same
     operands). The others show what adds up from the loss down to the unit: the angle to float32's
-    gradients, and the length of gamma's and beta's over that of float32's (1 is right).
+    gradients, and the errors in gamma's and beta's, relative to the length of both together (the
+    gradient of some betas is all but zero: beside itself alone any error would be boundless).
     """
     from ..data.load import load_dataset
     from ..device import open_device
@@ -59,5 +60,5 @@ def _row(found: UnitFinding) -> str:
         f"{found.in_a_row[kind].cosine:.3f}" if kind in found.in_a_row else "-"
         for kind in ("input", "weight")
     ]
-    lengths = [f"{found.in_a_row[kind].length:.3g}" for kind in ("gamma", "beta")]
-    return f"| {found.unit} | " + " | ".join(errors + cosines + lengths) + " |"
+    affine = [f"{error:.3f}" for error in found.affine_errors]
+    return f"| {found.unit} | " + " | ".join(errors + cosines + affine) + " |"

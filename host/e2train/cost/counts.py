@@ -42,7 +42,7 @@ class Scheme:
     """Operand and storage widths of one way to train.
 
     forward: activations and weights; input_gradient: the output gradient in the pass to the input
-    (`g` where the input is a unit's without activation);
+    (`g` for `NetworkSpec.invariant_readers`);
     weight_gradient: (activation, output gradient) in the pass to the weights; sums: a weight
     gradient's store; act, y, stream, g: stored tensors (between the units of a block, convolution
     outputs, the residual stream, gradients); predictor: PSG's (activation, gradient) slices.
@@ -154,7 +154,7 @@ class _Iteration:
     ) -> None:
         self.done: list[Operation] = []
         self.add = self.done.append
-        self.linear_readers = spec.linear_readers
+        self.invariant_readers = spec.invariant_readers
         self.scheme, self.batch, self.predicted = scheme, batch, predicted
         self.gated, self.explored = gated, explored
 
@@ -265,7 +265,7 @@ class _Iteration:
 
     def _to_input(self, unit: Unit, samples: int, fused: tuple[int, ...] = ()) -> None:
         s = self.scheme
-        bits = (s.g if unit.name in self.linear_readers else s.input_gradient, s.forward)
+        bits = (s.g if unit.name in self.invariant_readers else s.input_gradient, s.forward)
         geometry = unit.geometry
         self.add(Convolution("backward_input", unit.name, geometry, samples, bits, s.g, fused))
 

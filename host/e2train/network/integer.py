@@ -57,10 +57,10 @@ class FixedSettings:
     def gradient_bits(self, spec: NetworkSpec, layer: str) -> int:
         """Bits of the output gradient in the pass to the layer's input.
 
-        16 for `linear_readers`: their input gradients sum to nothing in every channel, and what
-        8 bits round away would take the place of that sum, which is beta's gradient.
+        16 for `invariant_readers`: the gradients of the beta or the gamma before them are sums that
+        all but cancel, and what 8 bits round away would take their place.
         """
-        return 16 if layer in spec.linear_readers else self.input_gradient_bits
+        return 16 if layer in spec.invariant_readers else self.input_gradient_bits
 
 
 def track_bits(name: str, stream_bits: int) -> int:

@@ -65,14 +65,17 @@ class NetworkSpec:
             yield from block.units
 
     @cached_property
-    def linear_readers(self) -> frozenset[str]:
-        """Units that read what a unit without activation put out, as MobileNetV2's expansions do.
+    def invariant_readers(self) -> frozenset[str]:
+        """Units that, with their batch norm, take no notice of a channel's mean, or of its scale.
 
-        A convolution without padding and a batch norm behind it take no notice of a channel's
-        mean, so these units' input gradients sum to zero in every channel.
+        Of the mean: what reads a unit without activation, as MobileNetV2's expansions do; the
+        input gradient sums to nothing in every channel. Of the scale: depthwise convolutions, where
+        each channel has a batch norm of its own; the input gradient and the input are orthogonal.
         """
-        pairs = pairwise(self.units())
-        return frozenset(reader.name for unit, reader in pairs if unit.activation == "none")
+        pairs = tuple(pairwise(self.units()))
+        mean = {reader.name for unit, reader in pairs if unit.activation == "none"}
+        scale = {reader.name for _, reader in pairs if reader.geometry.groups > 1}
+        return frozenset(mean | scale)
 
     @property
     def forward_macs(self) -> int:

@@ -11,6 +11,7 @@ any rounding, and gradients at two different activations have nothing to say abo
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,9 +41,9 @@ Seen = dict[tuple[str, str], np.ndarray]  # (unit, "output", "input" or one of G
 
 @dataclass(frozen=True)
 class Likeness:
-    """A tensor against its reference: |a - b| / |b|, cosine of the angle, |a| / |b|.
+    """A tensor against its reference: |a - b| / |b|, cosine of the angle, and |b|.
 
-    Infinite error and length where the reference is 0 and the tensor is not.
+    Infinite error where the reference is 0 and the tensor is not.
     """
 
     error: float
@@ -62,15 +63,23 @@ class UnitFinding:
     alone: dict[str, Likeness]
     in_a_row: dict[str, Likeness]
 
+    @property
+    def affine_errors(self) -> tuple[float, float]:
+        """Errors in gamma's and in beta's gradient, over the length of both together (in a row)."""
+        pair = [self.in_a_row[kind] for kind in ("gamma", "beta")]
+        both = math.hypot(*(part.length for part in pair))
+        gamma, beta = (part.error * part.length / both if both else math.inf for part in pair)
+        return gamma, beta
+
 
 def likeness(found: np.ndarray, expected: np.ndarray) -> Likeness:
     """How near `found` comes to `expected`, two arrays of one shape."""
     a, b = found.ravel().astype(np.float64), expected.ravel().astype(np.float64)
     difference, length, wanted = (float(np.linalg.norm(v)) for v in (a - b, a, b))
     if wanted == 0.0:
-        return Likeness(*((0.0, 1.0, 1.0) if length == 0.0 else (np.inf, 0.0, np.inf)))
+        return Likeness(*((0.0, 1.0) if length == 0.0 else (math.inf, 0.0)), 0.0)
     cosine = 0.0 if length == 0.0 else float(a @ b) / (length * wanted)
-    return Likeness(difference / wanted, cosine, length / wanted)
+    return Likeness(difference / wanted, cosine, wanted)
 
 
 class _Watched(FixedArithmetic):

@@ -90,12 +90,24 @@ def float_network(
 
 
 class GivenDecisions:
-    """A skip policy that does as it is told: `ran` bool [skippable blocks, N]."""
+    """A skip policy that does as it is told: `ran` bool [skippable blocks, N].
 
-    def __init__(self, ran: np.ndarray, wants_products: bool = False) -> None:
+    `looked`: which skipped samples are computed forwards all the same (default: none).
+    """
+
+    def __init__(
+        self, ran: np.ndarray, wants_products: bool = False, looked: np.ndarray | None = None
+    ) -> None:
         self.ran = np.asarray(ran, bool)
-        self._wants_products = wants_products
+        self.looked = np.zeros_like(self.ran) if looked is None else np.asarray(looked, bool)
+        assert not (self.ran & self.looked).any(), "who ran cannot be explored"
+        self._wants = wants_products
         self.products: dict[int, np.ndarray] = {}
+        self.explored_products: dict[int, np.ndarray] = {}
+
+    @property
+    def skip_ratio(self) -> float:
+        return float((~self.ran).mean())  # blocks of equal weight
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         assert samples == self.ran.shape[1]
@@ -103,11 +115,17 @@ class GivenDecisions:
     def decide(self, index: int, arithmetic: Any, stream: Any) -> np.ndarray:
         return self.ran[index]
 
+    def explored(self, index: int) -> np.ndarray:
+        return self.looked[index]
+
     def scale(self, index: int) -> float:
         return 1.0
 
     def wants_products(self, index: int) -> bool:
-        return self._wants_products
+        return self._wants
 
     def observe(self, index: int, products: np.ndarray) -> None:
         self.products[index] = products
+
+    def observe_explored(self, index: int, products: np.ndarray) -> None:
+        self.explored_products[index] = products

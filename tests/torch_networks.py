@@ -3,7 +3,9 @@
 
 The references of the network engine: float64, trained by autograd. `ran` (bool [blocks that can be
 skipped, N]) leaves samples out of blocks, and `gate` multiplies each block's branch, so that its
-gradient at 1 is <g, F(x) - x>.
+gradient at 1 is <g, F(x) - x>. `peek` (zeros [blocks that can be skipped, N]) adds that share of
+the branch to samples that skipped, computed with the batch statistics of those that ran: its
+gradient at 0 is <g, F(x) - x> with g behind the skipped block.
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ class ConvBn(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(c, k, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(k)
+        self.repeats = False  # the batch statistics of the pass before
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.bn(self.conv(x))
+        y = self.conv(x)
+        if self.repeats:
+            return F.batch_norm(y, *self.seen, self.bn.weight, self.bn.bias, eps=self.bn.eps)
+        self.seen = y.detach().mean((0, 2, 3)), y.detach().var((0, 2, 3), unbiased=False)
+        return self.bn(y)
 
 
 class BasicBlock(nn.Module):
@@ -92,6 +99,7 @@ class Reference(nn.Module):
         ran: np.ndarray | None = None,
         gate: torch.Tensor | None = None,
         scale: np.ndarray | None = None,
+        peek: torch.Tensor | None = None,
     ) -> torch.Tensor:
         index = 0
         for block in self.blocks:
@@ -108,10 +116,24 @@ class Reference(nn.Module):
                     if gate is not None:
                         factor = gate[index][chosen][:, None, None, None]
                         after = kept + factor * (after - kept)
+                    if peek is not None:
+                        carried = carried + peek[index][:, None, None, None] * (
+                            self.repeated(block, x) - carried
+                        )
                     carried = carried.index_copy(0, chosen, after)
                 x = carried
                 index += 1
         return self.classifier(x.mean((2, 3)))
+
+    def repeated(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """The block with the batch statistics that it had the last time."""
+        pairs = [module for module in block.modules() if isinstance(module, ConvBn)]
+        for pair in pairs:
+            pair.repeats = True
+        found = block(x)
+        for pair in pairs:
+            pair.repeats = False
+        return found
 
     def layers(self) -> dict[str, ConvBn]:
         """Convolution and batch-norm pairs by the engine's layer names."""

@@ -61,7 +61,7 @@ name = "e2train"
 train = { energy_ratio = 0.6667 }
 method = { update = "psg" }
 smd = { drop = 0.5 }
-slu = { skip = 0.2 }
+slu = { skip = 0.2, gated = "all" }
 """
 CELLS = 12
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,11 @@ from e2train.training.experiment import (
 from e2train.training.trainer import TimeIsUp, Trainer
 from engine_parts import digits, emulator
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
+from e2train.training.graph.engine import own_stream  # noqa: E402
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
 
 TRAIN = TrainSettings(
     iterations=26,
@@ -51,6 +57,11 @@ CASES = {
         BASE,
         train=replace(TRAIN, sign_weight_decay=0.02),
         stochastic_depth=DepthSettings(0.3),
+    ),
+    "signsgd, depth per sample": replace(
+        BASE,
+        method=MethodSettings("fixed", "signsgd"),
+        stochastic_depth=DepthSettings(0.3, per="sample"),
     ),
     "psg, gates": replace(BASE, slu=SluSettings(0.3, gated="all", warmup=0.2, explore=0.3)),
     "fixed8": replace(BASE, method=MethodSettings("fixed", "sgd"), swa=SwaSettings()),
@@ -111,17 +122,18 @@ def assert_same(first: Path, second: Path) -> None:
         assert ours.read_bytes() == theirs.read_bytes()
 
 
+@pytest.mark.parametrize("where", DEVICES)
 @pytest.mark.parametrize("case", CASES)
-def test_the_engine_trains_as_the_emulator_does(case: str, tmp_path: Path) -> None:
+def test_the_engine_trains_as_the_emulator_does(case: str, where: str, tmp_path: Path) -> None:
     run(CASES[case], tmp_path / "host", None)
-    run(CASES[case], tmp_path / "graph", "cpu")
+    run(CASES[case], tmp_path / "graph", where)
     assert_same(tmp_path / "host", tmp_path / "graph")
 
 
-@pytest.mark.parametrize(("first", "second"), [("cpu", None), (None, "cpu")])
-def test_one_takes_up_what_the_other_began(
-    first: str | None, second: str | None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("engine_first", [True, False])
+def test_one_takes_up_what_the_other_began(engine_first: bool, where: str, tmp_path: Path) -> None:
+    first, second = (where, None) if engine_first else (None, where)
     experiment = CASES["psg, gates"]
     run(experiment, tmp_path / "whole", None)
     with ready(experiment, tmp_path / "parts", first, False) as trainer, pytest.raises(Stopped):
@@ -146,10 +158,11 @@ def test_a_run_whose_time_is_up_goes_on_where_it_stopped(tmp_path: Path) -> None
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_float32_learns_on_the_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", DEVICES)
+def test_float32_learns_on_the_engine(where: str, tmp_path: Path) -> None:
     experiment = replace(BASE, method=MethodSettings("float32", "sgd"))
     run(experiment, tmp_path / "host", None)
-    run(experiment, tmp_path / "graph", "cpu")
+    run(experiment, tmp_path / "graph", where)
     first, second = record(tmp_path / "host"), record(tmp_path / "graph")
     assert first[1]["macs"] == second[1]["macs"]
     assert first[1]["cell"]["energy_joules"] == second[1]["cell"]["energy_joules"]
@@ -157,6 +170,27 @@ def test_float32_learns_on_the_engine(tmp_path: Path) -> None:
         assert (event["event"], event.get("iteration")) == (other["event"], other.get("iteration"))
         if event.get("loss") is not None:
             assert event["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("where", DEVICES)
+def test_trainings_in_threads_do_not_disturb_each_other(where: str, tmp_path: Path) -> None:
+    digits()  # read once
+    streams = own_stream if where == "cuda" else nullcontext
+
+    def train(name: str, case: str) -> None:
+        with streams():
+            run(CASES[case], tmp_path / name, where)
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(train, f"{n} {case}", case)
+            for n in (1, 2)
+            for case in ("psg, gates", "fixed8")
+        ]
+        for job in jobs:
+            job.result()
+    for case in ("psg, gates", "fixed8"):
+        assert_same(tmp_path / f"1 {case}", tmp_path / f"2 {case}")
 
 
 def test_divergence_stops_the_engine_at_its_iteration(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ update = "psg"
 drop = 0.5
 [slu]
 skip = 0.3
+gated = "all"
 warmup = 0.1
 [swa]
 start = 0.5

@@ -35,11 +35,12 @@ class Steps:
     ) -> None:
         spec = network_spec(*name)
         self.device = RecordingDevice(device)
-        self.gates = SluGates(spec, Counter(), skip, 3) if skip else None
+        self.gates = SluGates(spec, Counter(), skip, 3, gated="all", explore=0.5) if skip else None
         self.samples = samples
         self.network: Network = fixed_network(self.device, settings, spec=spec, policy=self.gates)
         self.outcomes: list[float] = []
         self.ran: list[np.ndarray] = []
+        self.explored: list[np.ndarray] = []
 
     def train(self, iterations: int) -> Steps:
         optimiser = Sgd(self.network.parameters, 0.9, 1e-4)
@@ -50,6 +51,7 @@ class Steps:
             optimiser.step(self.network.parameters, gradients, 0.03)
             if self.gates is not None and gate_optimiser is not None:
                 self.ran.append(self.gates.ran)
+                self.explored.append(self.gates.chosen)
                 gate_optimiser.step(self.gates.parameters, self.gates.gradients(), 0.05)
             self.outcomes.append(outcome.loss)
         images, _ = batch(self.network.spec, self.samples, iterations)
@@ -91,9 +93,12 @@ def test_resnet_steps_equal_the_reference(backend: str, kind: str) -> None:
     same_training(found, expected)
     convolved = {c.inputs["2"] for c in expected.device.named("convolve")}
     assert convolved == {unit.geometry for unit in expected.network.spec.units()}
-    signs = expected.device.named("psg_gradient")
-    assert len(signs) == (3 * 8 if kind.startswith("psg") else 0)
-    assert bool(signs) != bool(expected.device.named("weight_gradient"))
+    convolutions, layers = list(expected.network.spec.units()), []
+    for name in ("psg_gradient", "weight_gradient"):
+        layers.append([c.inputs["2"] for c in expected.device.named(name)])
+    signed, full = (len(convolutions), 1) if kind.startswith("psg") else (0, len(convolutions) + 1)
+    assert (len(layers[0]), len(layers[1])) == (3 * signed, 3 * full)
+    assert layers[1].count(expected.network.spec.classifier) == 3, "never signed"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -105,6 +110,7 @@ def test_resnet_steps_with_gates_equal_the_reference(backend: str, kind: str) ->
     same_training(found, expected)
     ran = np.concatenate(expected.ran, axis=1)
     assert 0.2 < 1.0 - ran.mean() < 0.6, "the case must skip some samples and run others"
+    assert np.concatenate(expected.explored, axis=1).any(), "and look at some that it skips"
     assert expected.device.named("merge") and expected.device.named("gate_products")
 
 

@@ -111,6 +111,10 @@ def test_mistakes_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     path = written(tmp_path, train="learning_rate = 1")
     mistake(capsys, path, "--out", out, words=("train.learning_rate", path))
     mistake(capsys, tmp_path / "none.toml", "--out", out, words=("none.toml", "No such file"))
+    path = written(tmp_path, more="[slu]\nskip = 0.2")  # no block of the default network has a gate
+    mistake(capsys, path, "--out", out, words=("slu.skip = 0.2", "resnet-8", "0%", path))
+    path = written(tmp_path, more="[slu]\nexplore = 0")
+    mistake(capsys, path, "--out", out, words=("slu.explore", "0.0", path))
     path.write_text("[[[")
     mistake(capsys, path, "--out", out, words=("not TOML", path))
     assert not out.exists(), "nothing is made for a run that cannot be"

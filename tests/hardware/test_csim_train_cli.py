@@ -34,6 +34,7 @@ update = "psg"
 drop = 0.3
 [slu]
 skip = 0.3
+gated = "all"
 [swa]
 start = 0.5
 every = 2

@@ -36,6 +36,7 @@ class Trained:
     device: RecordingDevice
     losses: list[float] = field(default_factory=list)
     ran: list[np.ndarray] = field(default_factory=list)
+    explored: list[np.ndarray] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     state: Any = None
     tally: Any = None
@@ -46,7 +47,7 @@ def train(
 ) -> Trained:
     spec = network_spec(*name)
     found = Trained(RecordingDevice(device))
-    gates = SluGates(spec, Counter(), skip, 3) if skip else None
+    gates = SluGates(spec, Counter(), skip, 3, gated="all", explore=0.5) if skip else None
     network = fixed_network(found.device, settings, spec=spec, policy=gates)
     optimiser = Sgd(network.parameters, 0.9, 1e-4)
     gate_optimiser = None if gates is None else Sgd(gates.parameters, 0.9, 0.0)
@@ -57,6 +58,7 @@ def train(
         found.losses.append(outcome.loss)
         if gates is not None and gate_optimiser is not None:
             found.ran.append(gates.ran.copy())
+            found.explored.append(gates.chosen.copy())
             gate_optimiser.step(gates.parameters, gates.gradients(), 0.05)
     found.arrays = dict(network.parameters)
     if gates is not None:
@@ -103,6 +105,7 @@ def test_iterations_with_gates_on_cifar_shapes(network, iterations):
     learned(found, iterations)
     ran = np.concatenate([decisions.ravel() for decisions in found.ran])
     assert 0 < ran.mean() < 1
+    assert any(chosen.any() for chosen in found.explored)
 
 
 @pytest.mark.parametrize(

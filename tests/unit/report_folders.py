@@ -164,7 +164,7 @@ class _Work:
             "iterations_run": int(iteration * self.run_share),
             "loss": float(2.3 * np.exp(-5 * share) + 0.05 + self.random.exponential(0.02)),
             "lr": 0.1, "skip_ratio": 20.0 if self.cell.skips else 0,
-            "block_skip": self.block_skip(), "predictor_share": self.shares(), "alpha": None,
+            "block_skip": self.block_skip(), "predictor_share": self.shares(), "gate_offset": None,
             **self.counts(share),
         }  # fmt: skip
 

@@ -53,6 +53,8 @@ def test_forced_gates_skip_exactly_what_is_asked(ratio):
     ran = training._gates.ran
     assert ran.shape == (len(gates.blocks), 8)
     assert (ran.sum(axis=1) == 8 - round(ratio * 8)).all()
+    assert training._gates.skip_ratio == pytest.approx(round(ratio * 8) / 8)  # of all the blocks
+    assert not training._gates.chosen.any(), "no skipped sample may be computed"
 
 
 def test_medians_are_taken_in_turns(monkeypatch):

@@ -287,7 +287,7 @@ name = "e2train"
 train = { energy_ratio = 0.67 }
 method = { arithmetic = "fixed", update = "psg" }
 smd = { drop = 0.5 }
-slu = { skip = 0.2 }
+slu = { skip = 0.2, gated = "all" }
 """
 
 

@@ -33,6 +33,7 @@ def test_product_of_methods_places_seeds_and_sweeps(tmp_path):
     name = "b"
     on = [["resnet-8", "digits"]]
     seeds = [1]
+    slu = { gated = "all" }
     sweep = { "slu.skip" = [0.2, 0.4], "psg.beta" = [0.05] }
     """
     cells = load(tmp_path, text).cells
@@ -42,6 +43,7 @@ def test_product_of_methods_places_seeds_and_sweeps(tmp_path):
         "b-skip0.2-beta0.05.resnet-8.digits.seed1", "b-skip0.4-beta0.05.resnet-8.digits.seed1",
     }  # fmt: skip
     one = next(cell for cell in cells if cell.method == "b-skip0.4-beta0.05")
+    assert one.experiment.slu.gated == "all"  # a sweep goes beside the method's own settings
     assert (one.family, one.experiment.slu.skip, one.experiment.train.lr) == ("b", 0.4, 0.5)
     other = next(cell for cell in cells if cell.id == "a.resnet-20.cifar10.seed3")
     assert other.experiment.train.lr == 0.25 and other.experiment.train.iterations == 7

@@ -20,6 +20,7 @@ from e2train.cost.paper import (
     product_of_factors,
 )
 from e2train.cost.summary import skippable_share
+from e2train.methods.slu import gated_names
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cost.md").read_text(encoding="utf-8")
 PLAIN = re.sub(r"\s+", " ", TEXT)
@@ -63,7 +64,7 @@ def test_quoted_costs_of_a_mac():
 def test_quoted_effect_of_the_gates():
     spec = cifar10("resnet-74")
     plain = iteration(spec, PSG, BATCH, predicted=0.6)
-    gated = iteration(spec, PSG, BATCH, predicted=0.6, gated=True)
+    gated = iteration(spec, PSG, BATCH, predicted=0.6, gated=gated_names(spec, "identity"))
     macs = 100 * (gated.macs / plain.macs - 1)
     bits = 100 * (gated.bit_operations / plain.bit_operations - 1)
     assert f"{macs:.3f} % of the MACs and {bits:.2f} % of the bit operations" in PLAIN

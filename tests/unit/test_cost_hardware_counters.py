@@ -208,11 +208,13 @@ def compare_vectors(csim, work, expected):
 def test_an_iteration_with_gates(csim):
     """SLU's gates on, decisions drawn: the vector unit looks, multiplies and moves as modelled."""
     spec = network_spec("resnet-8", (1, 8, 8), 10)
-    gates = SluGates(spec, None, 0.4, seed=3)
+    gates = SluGates(spec, None, 0.4, seed=3, gated="all", explore=0.8)
     work = executed(csim, gates)
-    ran = gates.ran.sum(axis=1)
-    assert ((ran > 0) & (ran < SAMPLES)).all()
-    moves = {TAKE: 3 * len(ran), MERGE: 2 * len(ran)}
+    ran, looked = gates.ran.sum(axis=1), gates.chosen.sum(axis=1)
+    assert ((ran > 0) & (ran < SAMPLES)).all() and (looked > 0).all()
+    # in and, where the shortcut pads, the shortcut; the gradient; both again of what is explored
+    takes = sum(2 * (2 if block.shortcut == "identity" else 3) for block in gates.blocks)
+    moves = {TAKE: takes, MERGE: 2 * len(ran)}
     assert {kind: sum(one.pass_ == kind for one in work) for kind in moves} == moves
     assert {one.pass_ for one in work} >= {"gate_features", "gate_products"}
     moved = csim.driver.totals.pop("move")

@@ -19,8 +19,9 @@ from e2train.cost.counts import (
 )
 from e2train.device.counter import Counter
 from e2train.device.emulator.numpy_emulator import NumpyEmulator
-from e2train.device.operations import WEIGHTS, Processor
-from e2train.methods.slu import SluGates
+from e2train.device.operations import WEIGHTS, Processor, Vector
+from e2train.errors import UserError
+from e2train.methods.slu import SluGates, gated_names
 from e2train.methods.slu_gates import gate_macs
 from e2train.network.float32 import FloatArithmetic
 from e2train.network.float_backend import NumpyFloat
@@ -55,8 +56,13 @@ class FixedChoice:
     def wants_products(self, index):
         return False
 
+    def explored(self, index):
+        return np.zeros(self.samples, bool)
+
     def observe(self, index, products):
         raise AssertionError("this policy learns nothing")
+
+    observe_explored = observe
 
 
 def batch(spec, iteration_):
@@ -143,37 +149,78 @@ def test_float_iteration(network, ran):
 
 
 @pytest.mark.parametrize("scheme", [PSG, FLOAT32], ids=lambda scheme: scheme.name)
-def test_gated_iteration(scheme):
-    """SLU's gates decide; what ran, and what was predicted, settle the rest."""
-    spec = network_spec("resnet-8", (3, 8, 8), 10)
+@pytest.mark.parametrize("gated", ["identity", "all"])
+def test_gated_iteration(scheme, gated):
+    """SLU's gates decide; what ran, was explored and was predicted settles the rest."""
+    spec = network_spec("resnet-14", (3, 8, 8), 10)
     arithmetic = (
         FloatArithmetic(NumpyFloat(), Counter(), (125, 123, 114), (63.0, 62.0, 67.0))
         if scheme.float32
         else fixed(SETTINGS["psg"][1])
     )
-    gates = SluGates(spec, arithmetic.counter, 0.4, seed=1)
+    gates = SluGates(spec, arithmetic.counter, 0.25, seed=4, gated=gated, explore=0.8)
     counted = executed(spec, arithmetic, gates)
-    assert 0 < gates.ran.mean() < 1
-    gates.controller.skip = 0.0  # below the target no second gradient is taken
+    assert 0 < gates.ran.mean() < 1 and gates.chosen.any()
     gates.gradients()
-    ran = dict(zip((b.name for b in spec.skippable_blocks), gates.ran.sum(axis=1), strict=True))
-    predicted = 0.0 if scheme.float32 else shares(arithmetic)
-    work = planned(
-        spec, scheme, ran=lambda block: int(ran[block.name]), predicted=predicted, gated=True
-    )
-    found = recorded(arithmetic)
-    assert found == work
+    names = [b.name for b in spec.skippable_blocks]
+    ran = dict(zip(names, gates.ran.sum(axis=1).tolist(), strict=True))
+    looked = dict(zip(names, gates.chosen.sum(axis=1).tolist(), strict=True))
+    how = {
+        "ran": lambda block: ran[block.name],
+        "explored": lambda block: looked[block.name],
+        "predicted": 0.0 if scheme.float32 else shares(arithmetic),
+        "gated": gated_names(spec, gated),
+    }
+    assert recorded(arithmetic) == planned(spec, scheme, **how)
+    gradients = 4 * BATCH * sum(gate_macs(b) for b in spec.blocks if b.name in how["gated"])
+    assert counted.macs + gradients == iteration(spec, scheme, BATCH, **how).macs
     assert counted.macs < iteration(spec, scheme, BATCH).macs
 
 
-def test_gates_run_for_every_sample_forward_and_twice_backward():
+def test_explored_samples_are_counted_forwards_only():
+    """Of one block: a convolution pass each way more, products, and moves; nothing backwards."""
+    spec = network_spec("resnet-20", (3, 32, 32), 10)
+    block = spec.skippable_blocks[1]
+    gated = gated_names(spec, "identity")
+
+    def counts(looked):
+        def ran(one):
+            return 60 if one is block else 100
+
+        work = operations(spec, FULL_SIGN, 100, ran=ran, explored=lambda _: looked, gated=gated)
+        return work, count_mix([(work, 1)])
+
+    (without, less), (with_, more) = counts(0), counts(7)
+    added = [one for one in with_ if one not in without]
+    passes = {name: sum(n.values()) for name, n in more.by_pass().items()}
+    before = {name: sum(n.values()) for name, n in less.by_pass().items()}
+    changed = {name for name in passes if passes[name] != before[name]}
+    assert changed == {"forward"}
+    assert passes["forward"] - before["forward"] == 7 * block.macs
+    kinds = sorted(o.kind for o in added if isinstance(o, Vector))
+    assert kinds == ["gate_products", "narrow", "normalise", "normalise", "take", "take"]
+
+
+def test_an_identity_block_takes_its_input_and_a_transition_its_shortcut_as_well():
+    spec = network_spec("resnet-20", (3, 32, 32), 10)
+    for block in spec.skippable_blocks:
+        work = operations(spec, FULL_SIGN, 8, ran=lambda one, b=block: 5 if one is b else 8)
+        takes = [one for one in work if isinstance(one, Vector) and one.kind == "take"]
+        assert len(takes) == (2 if block.shortcut == "identity" else 3)
+        assert {one.samples for one in takes} == {5}
+
+
+def test_gates_run_for_every_sample_forward_and_four_times_backward():
+    """Twice for the gradient of the loss and twice for the cost's, which is projected out."""
     spec = network_spec("resnet-20", (3, 32, 32), 10)
     plain = iteration(spec, PSG, BATCH)
-    gated = iteration(spec, PSG, BATCH, ran=lambda _: 0, gated=True)
-    macs = BATCH * sum(gate_macs(block) for block in spec.skippable_blocks)
-    assert gated.by_pass()["gate"] == {"32x32": 3 * macs}
+    for gated in ("identity", "all"):
+        names = gated_names(spec, gated)
+        found = iteration(spec, PSG, BATCH, ran=lambda _: 0, gated=names)
+        macs = BATCH * sum(gate_macs(b) for b in spec.skippable_blocks if b.name in names)
+        assert found.by_pass()["gate"] == {"32x32": 5 * macs}
+        assert found.macs - 5 * macs < 0.2 * plain.macs  # stem and classifier alone
     assert "gate" not in plain.by_pass()
-    assert gated.macs - 3 * macs < 0.2 * plain.macs  # stem and classifier alone
 
 
 def test_known_size_of_resnet_74():
@@ -193,6 +240,33 @@ def test_expected_mixes_whole_samples():
     low = iteration(spec, FULL_SIGN, 10, ran=lambda _: 7)
     high = iteration(spec, FULL_SIGN, 10, ran=lambda _: 8)
     assert mixed == low.times(OFFERED // 3).plus(high.times(OFFERED // 3))
+
+
+def test_expected_skips_the_share_of_all_blocks_by_the_gated_ones():
+    """Six of nine equal blocks: each skips 3/2 of the target; a fifth of that is explored."""
+    spec = network_spec("resnet-20", (3, 32, 32), 10)
+    gated = gated_names(spec, "identity")
+    share = Fraction(
+        sum(b.macs for b in spec.skippable_blocks if b.name in gated),
+        sum(b.macs for b in spec.skippable_blocks),
+    )
+    skip = share * Fraction(2, 5)
+    mixed = count_mix(expected(spec, FULL_SIGN, 10, skip=skip, gated=gated, explore=Fraction(1, 4)))
+    one = iteration(
+        spec,
+        FULL_SIGN,
+        10,
+        ran=lambda block: 6 if block.name in gated else 10,
+        explored=lambda _: 1,
+        gated=gated,
+    )
+    assert mixed == one.times(OFFERED)
+    macs = sum(b.macs for b in spec.skippable_blocks)
+    skipped = sum(b.macs for b in spec.skippable_blocks if b.name in gated) * 4
+    assert Fraction(skipped, 10 * macs) == skip
+    with pytest.raises(UserError, match=r"resnet-20: skips of 90% .* its gated blocks have") as e:
+        expected(spec, FULL_SIGN, 10, skip=Fraction(9, 10), gated=gated)
+    assert "\n" not in str(e.value)
 
 
 def test_smd_saves_exactly_its_third():

@@ -46,3 +46,32 @@ def test_iterations_are_equal(case: tuple, settings: object) -> None:
     pair.iteration(1, decisions(blocks, samples, 1))
     pair.iteration(2, np.zeros((blocks, samples), bool))
     pair.compare_logits()
+
+
+def _same(expected: torch.Tensor, found: torch.Tensor) -> None:
+    assert expected.dtype == found.dtype
+    nan = expected != expected
+    assert (nan == (found.cpu() != found.cpu())).all()
+    bits = expected.view(torch.int64), found.cpu().view(torch.int64)
+    assert ((bits[0] == bits[1]) | nan).all()
+
+
+def test_floats_are_equal() -> None:
+    """Of all magnitudes, subnormal ones and what is no number among them."""
+    from e2train.training.graph import elementwise, real
+
+    rng = np.random.default_rng(5)
+    words = rng.integers(0, 2**64, 3000, np.uint64, endpoint=False)
+    odd = [0.0, -0.0, 5e-324, -1e-310, float("inf"), float("nan"), 2.0**-1022, 0.5, 3.0]
+    values = torch.from_numpy(np.concatenate([words.view(np.float64), odd]))
+    exponents = torch.from_numpy(rng.integers(-2044, 2045, len(values)))
+    usual = torch.from_numpy(np.concatenate([rng.standard_normal(1000) * 40, odd]))
+    where = "cuda" if CUDA else "cpu"
+    constants = real._INVERSE_LN2, (real._LN2_HIGH, real._LN2_LOW), real._TAYLOR
+    with np.errstate(all="ignore"):
+        there = values.to(where)
+        one = torch.tensor(-3)
+        _same(real.ldexp(values, exponents), elementwise.ldexp(there, exponents.to(where)))
+        _same(real.ldexp(values, one), elementwise.ldexp(there, one.to(where)))
+        _same(real.ceiling_exponent(values), elementwise.ceiling_exponent(there))
+        _same(real.exp(usual), elementwise.exp(usual.to(where), *constants))

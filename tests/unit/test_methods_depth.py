@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from e2train.errors import UserError
 from e2train.methods.stochastic_depth import StochasticDepth, survival_probabilities
 from e2train.network.models import network_spec
-from engine_parts import SMALL_RESNET, batch, float_network
+from e2train.training.evaluate import evaluate
+from engine_parts import SMALL_RESNET, batch, digits, float_network
 
 SPEC = network_spec("resnet-38", (3, 32, 32), 10)
 
@@ -49,6 +50,19 @@ def test_skip_ratio_of_many_mini_batches() -> None:
     assert np.abs(correlation - np.eye(18)).max() < 0.08, "blocks drop independently"
 
 
+def test_samples_draw_for_themselves() -> None:
+    policy = StochasticDepth(SPEC, 0.4, seed=1, per="sample")
+    policy.begin(0, 20_000, training=True)
+    error = np.sqrt(policy.survival * (1 - policy.survival) / 20_000)
+    assert (np.abs(policy.ran.mean(axis=1) - policy.survival) < 5 * error).all()
+    correlation = np.corrcoef(policy.ran[1:].astype(float))
+    assert np.abs(correlation - np.eye(17)).max() < 0.04, "blocks drop independently"
+    assert policy.skip_ratio == pytest.approx(0.4, abs=0.01)
+    assert policy.scale(3) == 1.0
+    policy.begin(0, 4, training=False)
+    assert policy.ran.all() and policy.scale(3) == policy.survival[3]
+
+
 def test_decisions_are_a_function_of_seed_and_iteration() -> None:
     first, second = (StochasticDepth(SPEC, 0.4, seed=1) for _ in range(2))
     second.begin(99, 5, training=True)
@@ -65,6 +79,21 @@ def test_evaluation_runs_all_and_scales() -> None:
     assert [policy.scale(i) for i in range(18)] == pytest.approx(policy.survival.tolist())
     policy.begin(0, 5, training=True)
     assert all(policy.scale(i) == 1.0 for i in range(18))
+
+
+def test_skip_ratio_weighs_blocks_by_their_macs_and_is_0_in_evaluation() -> None:
+    spec = network_spec(*SMALL_RESNET)
+    policy = StochasticDepth(spec, 0.5, seed=1)
+    macs = np.array([block.macs for block in spec.skippable_blocks])
+    for iteration in range(20):
+        policy.begin(iteration, 3, training=True)
+        skipped = float(macs @ ~policy.ran[:, 0]) / macs.sum()
+        assert policy.skip_ratio == pytest.approx(skipped)
+        assert not any(policy.explored(index).any() for index in range(len(macs)))
+    data = digits()
+    network = float_network("numpy", spec=spec, policy=policy)
+    found = evaluate(network, data.test_images[:40], data.test_labels[:40])
+    assert found.skip == 0.0 and found.macs == spec.forward_macs
 
 
 def test_scaled_evaluation_equals_torch() -> None:

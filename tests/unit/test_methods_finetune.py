@@ -87,11 +87,11 @@ def test_last_layer_with_averaging_keeps_the_statistics(tmp_path: Path) -> None:
 
 def test_last_layer_leaves_gates_alone(tmp_path: Path) -> None:
     train(BASE, tmp_path / "base")
-    slu = SluSettings(0.3, warmup=0.0)
+    slu = SluSettings(0.3, gated="all", warmup=0.0)
     experiment = replace(tuned(tmp_path / "base/checkpoint.npz", "last-layer"), slu=slu)
     train(experiment, tmp_path / "tuned")
     arrays = read_checkpoint(tmp_path / "tuned/checkpoint.npz").arrays
-    initial = initial_gates(network_spec("resnet-8", (1, 8, 8), 10), 0.7, 0)
+    initial = initial_gates(network_spec("resnet-8", (1, 8, 8), 10).skippable_blocks, 0)
     assert {name[6:] for name in arrays if name.startswith("gates/")} == set(initial)
     for name, value in initial.items():
         assert arrays[f"gates/{name}"].tobytes() == value.tobytes(), name

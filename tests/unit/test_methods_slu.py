@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SLU's decisions, gradients and steering, with arithmetic that hands out given features."""
+"""SLU's decisions, what gates learn from them and how they draw, with given features."""
 
 from __future__ import annotations
 
@@ -10,239 +10,361 @@ import numpy as np
 import pytest
 
 from e2train.device.counter import Counter
-from e2train.methods.slu import (
-    SMALLEST_PROBABILITY,
-    SkipController,
-    SluGates,
-    evaluation_thresholds,
+from e2train.errors import UserError
+from e2train.methods.slu import SluGates, at_equal_cost, first_probability, gated_names, reach
+from e2train.methods.slu_gates import (
+    GRID_POINTS,
+    HIDDEN,
+    LEAST_PROBABILITY,
+    MOST_PROBABILITY,
+    gate_macs,
+    gate_share,
 )
-from e2train.methods.slu_gates import GRID_POINTS, HIDDEN, gate_macs, gate_share
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
-from engine_parts import SMALL_RESNET, batch, emulator, fixed_network, float_network
+from e2train.network.spec import Block
+from e2train.training.evaluate import BATCH, evaluate
+from engine_parts import SMALL_RESNET, batch, digits, emulator, fixed_network, float_network
 
-SPEC = network_spec(*SMALL_RESNET)
-BLOCKS = len(SPEC.skippable_blocks)
+SPEC = network_spec("resnet-20", (1, 8, 8), 10)
+BLOCKS = SPEC.skippable_blocks
+GATED = tuple(i for i, b in enumerate(BLOCKS) if b.name in gated_names(SPEC, "identity"))
+ALL = network_spec(*SMALL_RESNET)  # its blocks have gates only with gated = "all"
 
 
 class Features:
-    """Stands in for the arithmetic: the same sums of features for every sample."""
+    """Stands in for the arithmetic: sums of features, of every sample alike or of each its own."""
 
-    def __init__(self, seed: int = 0, scale: float = 1.0) -> None:
-        self.rng, self.scale = np.random.default_rng(seed), scale
+    def __init__(self, seed: int = 0, scale: float = 1.0, alike: bool = True) -> None:
+        self.rng, self.scale, self.alike = np.random.default_rng(seed), scale, alike
         self.one: dict[int, np.ndarray] = {}
 
     def gate_features(self, block: Any, stream: Any, points: int) -> np.ndarray:
         samples, channels = stream
         assert points == GRID_POINTS
+        if not self.alike:
+            return self.rng.normal(size=(samples, channels)) * self.scale * points * points
         if channels not in self.one:
             self.one[channels] = self.rng.normal(size=channels) * self.scale
         return np.repeat(self.one[channels][None], samples, axis=0)
 
 
-def decide_all(gates: SluGates, arithmetic: Features, iteration: int, samples: int) -> np.ndarray:
-    gates.begin(iteration, samples, training=True)
+def gates_of(target: float = 0.3, seed: int = 1, **how: Any) -> SluGates:
+    return SluGates(SPEC, Counter(), target, seed, **how)
+
+
+def decide_all(
+    gates: SluGates, arithmetic: Features, iteration: int, samples: int, training: bool = True
+) -> np.ndarray:
+    """Decide on every block; the gated ones' probabilities, float64 [gated blocks, N]."""
+    gates.begin(iteration, samples, training)
     for index, block in enumerate(gates.blocks):
-        gates.decide(index, arithmetic, (samples, block.units[0].geometry.channels))  # type: ignore[arg-type]
+        channels = block.units[0].geometry.channels
+        found = gates.decide(index, arithmetic, (samples, channels))  # type: ignore[arg-type]
+        assert np.array_equal(found, gates.ran[index])
     return np.stack([step.probability for step in gates.cell.steps])
 
 
-def test_decisions_follow_the_probabilities() -> None:
-    gates = SluGates(SPEC, Counter(), 0.3, seed=1)
-    samples = 40_000
+def show(gates: SluGates, ran: np.ndarray, skipped: np.ndarray) -> None:
+    """Products <g, F(x) - x>, [blocks] or [blocks, N], with g behind F(x) and with g behind x."""
+    for index in range(len(gates.blocks)):
+        each = [np.broadcast_to(a[index], gates.samples) for a in (ran, skipped)]
+        gates.observe(index, each[0][gates.ran[index]])
+        if gates.explored(index).any():
+            gates.observe_explored(index, each[1][gates.explored(index)])
+
+
+# ---- which blocks have gates ---------------------------------------------------------------------
+
+
+def test_identity_gates_leave_transitions_and_the_first_block_alone() -> None:
+    names = [f"stage{stage}.block{block}" for stage in (1, 2, 3) for block in (2, 3)]
+    assert sorted(gated_names(SPEC, "identity")) == names
+    assert gated_names(SPEC, "all") == {block.name for block in BLOCKS}
+    assert gated_names(ALL, "identity") == frozenset()
+    mobile = network_spec("mobilenet-v2", (3, 32, 32), 10)  # its first block cannot be skipped
+    assert gated_names(mobile, "identity") == {b.name for b in mobile.skippable_blocks}
+
+
+def test_blocks_without_a_gate_run_and_cost_nothing() -> None:
+    gates, samples = gates_of(0.4), 2000
     probability = decide_all(gates, Features(), 0, samples)
-    error = np.sqrt(probability[:, 0] * (1 - probability[:, 0]) / samples)
-    assert (np.abs(gates.ran.mean(axis=1) - probability[:, 0]) < 5 * error).all()
-    expected = float(gates.cost @ (1 - gates.ran.mean(axis=1)))
-    assert gates.skip_ratio == pytest.approx(expected)
+    assert len(probability) == len(GATED) == len(gates.parameters["gate.block_bias"])
+    for index in range(len(BLOCKS)):
+        assert gates.ran[index].all() == (index not in GATED)
+        assert gates.explored(index).any() == (index in GATED)
+    macs = samples * sum(gate_macs(BLOCKS[index]) for index in GATED)
+    assert gates.counter.by_pass() == {"gate": {"32x32": macs}}
 
 
-def test_skip_ratio_weighs_blocks_by_their_macs() -> None:
-    gates = SluGates(SPEC, Counter(), 0.3, seed=1)
-    macs = [block.macs for block in SPEC.skippable_blocks]
-    for index in range(BLOCKS):
-        gates.ran = np.ones((BLOCKS, 4), bool)
+def test_blocks_without_a_gate_run_in_a_network() -> None:
+    counter = Counter()
+    gates = SluGates(SPEC, counter, 0.4, seed=1)
+    network = float_network("numpy", spec=SPEC, policy=gates)
+    for training in (True, False):
+        network.logits(batch(SPEC, 32)[0], 0, training)
+        others = [index for index in range(len(BLOCKS)) if index not in GATED]
+        assert gates.ran[others].all() and not gates.ran[list(GATED)].all(axis=1).any()
+
+
+def test_decisions_follow_the_probabilities_within_their_bounds() -> None:
+    samples = 8000
+    for offset in (-40.0, 0.0, 40.0):
+        gates = gates_of()
+        gates.controller.integral = offset
+        probability = decide_all(gates, Features(), 0, samples)
+        assert (probability >= LEAST_PROBABILITY).all() and (probability <= MOST_PROBABILITY).all()
+        if offset:
+            end = LEAST_PROBABILITY if offset < 0 else MOST_PROBABILITY
+            assert probability == pytest.approx(end, abs=1e-6)
+        p = probability[:, 0]
+        error = np.sqrt(p * (1 - p) / samples)
+        assert (np.abs(gates.ran[list(GATED)].mean(axis=1) - p) < 5 * error).all()
+        rate = gates.chosen[list(GATED)].sum(axis=1) / (~gates.ran[list(GATED)]).sum(axis=1)
+        slack = 5 * np.sqrt(0.1 * 0.9 / (~gates.ran[list(GATED)]).sum(axis=1))
+        assert (np.abs(rate - gates.explore) < slack).all()
+        assert not (gates.ran & gates.chosen).any()
+
+
+def test_skip_ratio_weighs_all_skippable_blocks_by_their_macs() -> None:
+    gates = gates_of()
+    macs = [block.macs for block in BLOCKS]
+    for index in range(len(BLOCKS)):
+        gates.ran = np.ones((len(BLOCKS), 4), bool)
         gates.ran[index, :2] = False
         assert gates.skip_ratio == pytest.approx(0.5 * macs[index] / sum(macs))
 
 
-@pytest.mark.parametrize("target", [0.1, 0.4, 0.7])
-def test_first_probabilities_are_near_the_target(target: float) -> None:
-    """The output bias starts every gate near 1 - target; the small random maps move it a little."""
+@pytest.mark.parametrize(("target", "gated"), [(0.1, "identity"), (0.4, "identity"), (0.7, "all")])
+def test_first_probabilities_skip_what_the_target_asks_for(target: float, gated: str) -> None:
+    """Of all skippable blocks' work; the small random maps move it a little."""
     found = []
     for seed in range(20):
-        gates = SluGates(SPEC, Counter(), target, seed=seed)
-        found.append(decide_all(gates, Features(seed), 0, 2).mean())
-    assert np.mean(found) == pytest.approx(1 - target, abs=0.06)
+        gates = gates_of(target, seed, gated=gated)
+        p = decide_all(gates, Features(seed), 0, 2)[:, 0]
+        shares = gates.cost[np.array(gates.gated)]
+        found.append(float(shares @ (1 - p)))
+    assert np.mean(found) == pytest.approx(target, abs=0.04)
 
 
-def test_straight_through_gradient_is_unbiased() -> None:
-    """Over the random decisions, the mean is what full computation of every <g, F(x) - x> gives."""
-    samples, rounds = 6000, 10
-    gates = SluGates(SPEC, Counter(), 0.5, seed=2)
-    products, features = np.array([2.0, -1.5, 0.7]), Features()
-    found, expected, naive = [], [], []
+def test_targets_beyond_reach_are_refused_in_one_line() -> None:
+    macs = np.array([block.macs for block in BLOCKS], float)
+    share = macs[list(GATED)].sum() / macs.sum()
+    most = reach(SPEC, "identity")
+    assert most == pytest.approx(0.98 * share)
+    assert first_probability(SPEC, most, "identity") == pytest.approx(LEAST_PROBABILITY)
+    assert first_probability(SPEC, share / 2, "identity") == pytest.approx(0.5)
+    for spec, target, gated, words in (
+        (SPEC, most + 1e-6, "identity", ("resnet-20", "'identity'", f"{most:.0%}", "deeper")),
+        (ALL, 0.2, "identity", ("resnet-8", "0.2", "0%", "slu.gated = 'all'")),
+        (ALL, 0.99, "all", ("resnet-8", "0.99", "98%", "take less")),
+    ):
+        with pytest.raises(UserError) as caught:
+            SluGates(spec, Counter(), target, 0, gated=gated)
+        line = str(caught.value)
+        assert "\n" not in line and all(word in line for word in ("slu.skip", *words))
+
+
+# ---- what gates learn ----------------------------------------------------------------------------
+
+
+def test_gradient_is_the_trapezoid_of_full_computation_unbiased() -> None:
+    """Over the decisions its mean is <g_ran + g_skipped, F(x) - x> / 2; each weight shows."""
+    samples, rounds = 800, 30
+    gates, features = gates_of(0.4, seed=2, explore=0.3), Features()
+    rng = np.random.default_rng(4)
+    behind, ahead = rng.normal(size=(2, len(BLOCKS))) + 1.5
+    wanted = (behind + ahead)[list(GATED)] / 2
+    estimates, gradients, expected = [], [], []
+    p = np.zeros(0)
     for iteration in range(rounds):
-        gates.controller.integral, gates.controller.skip = 3.0, 0.3  # fewer skipped than wanted
-        alpha = gates.controller.alpha
-        assert alpha > 0
+        gates.controller.integral, gates.controller.skip = 0.4, gates.controller.target
         p = decide_all(gates, features, iteration, samples)[:, 0]
-        assert (p > SMALLEST_PROBABILITY).all()
-        for index in range(BLOCKS):
-            gates.observe(index, np.full(int(gates.ran[index].sum()), products[index]))
-        found.append(gates.gradients()["gate.output_bias"][0])
-        expected.append(((products + alpha * gates.cost) * p * (1 - p)).sum())
-        naive.append(((products * p + alpha * gates.cost) * p * (1 - p)).sum())
-    variance = (products**2 * (1 - p) / p * (p * (1 - p)) ** 2).sum() / (samples * rounds)
-    assert abs(np.mean(found) - np.mean(expected)) < 5 * math.sqrt(variance)
-    # leaving out the weight 1/p would be far off: the test can tell
-    assert abs(np.mean(found) - np.mean(naive)) > 30 * math.sqrt(variance)
-
-
-def test_weight_of_rare_runs_is_bounded() -> None:
-    gates = SluGates(SPEC, Counter(), 0.5, seed=2)
-    gates.parameters["gate.output_bias"][:] = -6.0
-    gates.controller.integral = 0.0
-    probability = decide_all(gates, Features(scale=0.1), 5, 4000)
-    assert probability.max() < SMALLEST_PROBABILITY
-    counts = gates.ran.sum(axis=1)
-    assert counts.min() > 0
-    for index in range(BLOCKS):
-        gates.observe(index, np.ones(counts[index]))
-    found = gates.gradients()["gate.output_bias"][0]
-    p = probability[:, 0]
-    expected = (p * (1 - p) * counts / SMALLEST_PROBABILITY / 4000).sum()
-    assert found == pytest.approx(expected, rel=1e-4)
-
-
-def test_cost_reaches_gates_whose_blocks_did_not_run() -> None:
-    """alpha * C pulls every probability down, in proportion to the block's cost."""
-    gates = SluGates(SPEC, Counter(), 0.5, seed=2)
-    gates.controller.integral = 2.0
-    alpha = gates.controller.alpha
-    p = decide_all(gates, Features(), 5, 8)
-    gates.ran[:] = False
-    found = gates.gradients()["gate.output_bias"][0]
-    expected = alpha * float((gates.cost[:, None] * p * (1 - p)).mean(axis=1).sum())
-    assert found == pytest.approx(expected, rel=1e-4) and found > 0
+        show(gates, behind, ahead)
+        estimates.append([one.mean() for one in gates.estimates()])
+        gradients.append(flat(gates.gradients()))
+        full = gates.cell.backward([np.full(samples, w / samples) for w in wanted])
+        expected.append(flat(at_equal_cost(full, cost_gradient(gates))))
+    found, error = np.mean(estimates, axis=0), np.std(estimates, axis=0) / math.sqrt(rounds)
+    assert (np.abs(found - wanted) < 5 * error).all()
+    q, g = gates.explore, list(GATED)
+    wrong = {
+        "without 1/p": p * behind[g] / 2 + ahead[g] / 2,
+        "without 1/(1 - p)": behind[g] / 2 + (1 - p) * ahead[g] / 2,
+        "without 1/q": behind[g] / 2 + q * ahead[g] / 2,
+        "without 1/2": behind[g] + ahead[g],
+        "of those that ran alone": behind[g],
+    }
+    for what, mistaken in wrong.items():
+        assert (np.abs(found - mistaken) / error).max() > 20, what
+    spread = np.std(gradients, axis=0) / math.sqrt(rounds)
+    moves = spread > 0
+    off = np.abs(np.mean(gradients, axis=0) - np.mean(expected, axis=0))
+    assert (off[moves] < 5.5 * spread[moves]).all() and moves.sum() > 100
+    assert np.linalg.norm(np.mean(expected, axis=0)) > 20 * np.linalg.norm(spread)
 
 
 def flat(gradients: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([gradients[name].ravel() for name in sorted(gradients)]).astype(float)
 
 
-@pytest.mark.parametrize("worth", [-1.0, 1.0])
-def test_beyond_the_target_gates_do_not_close_further(worth: float) -> None:
-    """Of a loss gradient that would skip more, only what leaves the cost as it is gets through."""
-    found = {}
-    for skip in (0.3, 0.7):
-        gates = SluGates(SPEC, Counter(), 0.5, seed=2)
-        gates.controller.skip, gates.controller.integral = skip, 0.0
-        decide_all(gates, Features(), 5, 64)
-        for index in range(BLOCKS):
-            count = int(gates.ran[index].sum())
-            gates.observe(index, -worth * np.linspace(1.0, 2.0, count) * (index + 1))
-        cost = flat(gates.cell.backward([np.full(64, share / 64) for share in gates.cost]))
-        gates.controller.integral = -5.0 * (0.5 - skip) if skip < 0.5 else 0.0
-        assert gates.controller.alpha == 0.0
-        found[skip] = flat(gates.gradients())
-    # descent moves against the gradient: a positive product with the cost's closes gates
-    closing = {skip: float(gradient @ cost) for skip, gradient in found.items()}
-    if worth > 0:  # running helps: opening gates is free either way
-        assert closing[0.3] < 0
-        assert np.array_equal(found[0.3], found[0.7])
-    else:
-        assert closing[0.3] > 0
-        assert abs(closing[0.7]) < 1e-5 * closing[0.3]
-        expected = found[0.3] - cost * closing[0.3] / (cost @ cost)
-        assert np.abs(found[0.7] - expected).max() < 1e-4 * np.abs(found[0.3]).max()
+def cost_gradient(gates: SluGates) -> dict[str, np.ndarray]:
+    """Of the expected share of the skippable blocks' MACs that run."""
+    shares = gates.cost[np.array(gates.gated)]
+    return gates.cell.backward([np.full(gates.samples, s / gates.samples) for s in shares])
 
 
-def test_no_cost_and_no_runs_give_no_gradient() -> None:
-    gates = SluGates(SPEC, Counter(), 0.5, seed=2)
+class Quadratic:
+    """Each sample's loss a/2 * (y - t)^2 of a block's output y, x or F(x) = x + d: all is known."""
+
+    def __init__(self, samples: int, way: float, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        a, d = rng.uniform(0.5, 2.0, samples), rng.uniform(0.5, 2.0, samples)
+        x = rng.normal(size=samples)
+        t = x + way * d  # `way`: how far along the step the best place is
+        self.behind, self.ahead = a * (x + d - t) * d, a * (x - t) * d
+        self.change = a / 2 * ((x + d - t) ** 2 - (x - t) ** 2)
+
+
+@pytest.mark.parametrize("way", [0.7, 0.3, 2.0, -0.5])
+def test_estimate_is_the_true_change_of_a_quadratic_loss(way: float) -> None:
+    """In sign and size, where the first-order estimate of those that ran has the wrong sign."""
+    samples, rounds = 500, 30
+    toy, gates, features = Quadratic(samples, way), gates_of(0.4, seed=3), Features()
+    found = []
+    for iteration in range(rounds):
+        decide_all(gates, features, iteration, samples)
+        show(gates, *(np.tile(each, (len(BLOCKS), 1)) for each in (toy.behind, toy.ahead)))
+        found.append([one.mean() for one in gates.estimates()])
+        gates.gradients()
+    error = np.std(found, axis=0) / math.sqrt(rounds)
+    mean = np.mean(found, axis=0)
+    assert (np.abs(mean - toy.change.mean()) < 5 * error).all()
+    assert (np.sign(mean) == np.sign(toy.change.mean())).all()
+    assert (np.abs(mean) > 8 * error).all(), "the sign must be beyond doubt"
+    if way == 0.7:  # running helps; seen from behind the step alone it harms
+        assert toy.change.mean() < 0 < toy.behind.mean()
+    assert np.all(np.abs(mean - toy.behind.mean()) > 8 * error)
+
+
+def test_gates_open_where_running_helps_and_close_where_it_harms() -> None:
+    """Two quadratics: each block's step is too long for neither or for half of the blocks."""
+    samples = 128
+    helps, harms = Quadratic(samples, 0.7, seed=1), Quadratic(samples, 0.3, seed=2)
+    assert helps.change.mean() < 0 < harms.change.mean()
+    assert helps.behind.mean() > 0, "the first-order estimate would close both"
+    good = [GATED[0], GATED[3], GATED[4]]
+    toys = [helps if index in good else harms for index in range(len(BLOCKS))]
+    behind, ahead = (np.stack([getattr(t, n) for t in toys]) for n in ("behind", "ahead"))
+    gates, features = gates_of(0.35, seed=3), Features()
+    for iteration in range(150):
+        decide_all(gates, features, iteration, samples)
+        show(gates, behind, ahead)
+        for name, gradient in gates.gradients().items():
+            gates.parameters[name] -= np.float32(0.5) * gradient
+    p = decide_all(gates, features, 150, samples)[:, 0]
+    of = dict(zip(GATED, p, strict=True))
+    best, worst = min(of[i] for i in good), max(of[i] for i in GATED if i not in good)
+    assert best > worst + 0.3
+
+
+def test_gradients_have_no_component_along_the_costs() -> None:
+    gates = gates_of(0.4, seed=2)
+    for iteration in range(5):
+        decide_all(gates, Features(iteration, alike=False), iteration, 64)
+        show(gates, *np.random.default_rng(iteration).normal(size=(2, len(BLOCKS), 64)) + 3.0)
+        cost = flat(cost_gradient(gates))
+        plain = flat(gates.cell.backward([one / 64 for one in gates.estimates()]))
+        found = flat(gates.gradients())
+        along = abs(found @ cost) / (np.linalg.norm(found) * np.linalg.norm(cost))
+        unprojected = abs(plain @ cost) / (np.linalg.norm(plain) * np.linalg.norm(cost))
+        assert along < 1e-4 < 0.05 < unprojected
+        across = plain - (plain @ cost) / (cost @ cost) * cost
+        assert np.abs(found - across).max() < 1e-4 * np.abs(plain).max()
+
+
+def test_no_runs_give_no_gradient() -> None:
+    gates = gates_of()
     decide_all(gates, Features(), 5, 8)
-    gates.ran[:] = False
-    gates.controller.integral, gates.controller.skip = 0.0, 0.9
-    assert gates.controller.alpha == 0.0
+    assert all(not one.any() for one in gates.estimates())
     assert all(not value.any() for value in gates.gradients().values())
 
 
-@pytest.mark.parametrize("target", [0.1, 0.2, 0.4, 0.6])
-@pytest.mark.parametrize("worth", [0.05, 0.5, 2.0])
-def test_controller_brings_a_plant_to_its_target(target: float, worth: float) -> None:
-    """Gates as a toy: noisy logits pushed up by what blocks are worth, down by alpha.
-
-    Worth falls off as more is skipped no further than it stays positive, so an alpha exists.
-    """
-    controller, rng = SkipController(target), np.random.default_rng(0)
-    u, velocity, history = math.log((1 - target) / target) + 1.0, 0.0, []
-    for _ in range(6000):
-        p = 1 / (1 + math.exp(-u))
-        skip = 1 - rng.binomial(64, p) / 64
-        alpha = controller.alpha
-        assert alpha >= 0.0
-        gradient = (alpha - worth * (1 + skip)) * p * (1 - p) + rng.normal() * 0.02
-        velocity = 0.9 * velocity + gradient
-        u -= 0.05 * velocity
-        controller.observe(skip)
-        history.append(skip)
-    assert np.mean(history[-2000:]) == pytest.approx(target, abs=0.02)
+def test_a_block_that_nobody_runs_is_not_explored() -> None:
+    """There are no batch statistics to compute its output with."""
+    gates = gates_of(0.4, explore=1.0)
+    gates.controller.integral = -40.0
+    decide_all(gates, Features(), 3, 40)
+    nobody = ~gates.ran.any(axis=1)
+    assert nobody.any() and not gates.chosen[nobody].any()
+    assert gates.chosen[~nobody].any()
 
 
-def test_controller_lets_go_above_its_target() -> None:
-    """Where more is skipped than asked for, alpha falls to 0 and does not wind up below."""
-    controller = SkipController(0.2)
-    for _ in range(500):
-        controller.observe(0.9)
-    assert controller.alpha == 0.0 and controller.integral == 0.0
-    for _ in range(60):
-        controller.observe(0.0)
-    assert controller.alpha > 0.0, "it must come back at once, without paying off a debt"
+# ---- evaluation ----------------------------------------------------------------------------------
 
 
-def test_evaluation_thresholds_are_spread_evenly() -> None:
-    assert evaluation_thresholds(7).tolist() == [0.5, 0.25, 0.75, 0.125, 0.625, 0.375, 0.875]
-    for blocks in (3, 7, 12, 18, 36, 54):
-        values = np.sort(evaluation_thresholds(blocks))
-        assert len(set(values)) == blocks and values[0] > 0 and values[-1] < 1
-        assert np.diff(np.concatenate([[0], values, [1]])).max() <= 2.0 / blocks
+def test_evaluation_is_alike_each_time_and_another_seed_differs() -> None:
+    images, _ = batch(SPEC, 64)
+    found = []
+    for seed in (1, 1, 2):
+        gates = gates_of(0.4, seed)
+        gates.parameters = gates.cell.parameters = gates_of(0.4, 1).parameters
+        network = float_network("numpy", spec=SPEC, policy=gates)
+        for _ in range(2):
+            logits = network.logits(images, 0, training=False)
+            found.append((logits.tobytes(), gates.ran.tobytes()))
+            assert not gates.chosen.any(), "evaluation explores nothing"
+    assert found[0] == found[1] == found[2] == found[3]
+    assert found[4] == found[5] and found[4][1] != found[0][1]
+    draws = []
+    for training in (False, True):
+        gates.begin(0, 64, training)
+        draws.append(gates.draws)
+    assert not np.array_equal(*draws), "draws of its own, not those of the first mini-batch"
+    network.logits(images, 1, training=False)
+    assert gates.ran.tobytes() != found[4][1], "the next 250 pictures draw anew"
 
 
 def test_evaluation_skips_as_often_as_training() -> None:
-    """Thresholds (over many blocks) stand in for draws: a share of about p of the blocks runs."""
-    thresholds = evaluation_thresholds(54)
-    for p in np.linspace(0.05, 0.95, 19):
-        assert (thresholds < p).mean() == pytest.approx(p, abs=0.04)
+    gates, features, samples = gates_of(0.4), Features(), 5000
+    p = decide_all(gates, features, 0, samples, training=False)[:, 0]
+    trained = decide_all(gates, features, 0, samples, training=True)[:, 0]
+    assert np.array_equal(p, trained)
+    decide_all(gates, features, 0, samples, training=False)
+    error = np.sqrt(p * (1 - p) / samples)
+    assert (np.abs(gates.ran[list(GATED)].mean(axis=1) - p) < 5 * error).all()
 
 
-def test_evaluation_draws_nothing() -> None:
-    gates = SluGates(SPEC, Counter(), 0.4, seed=1)
+def test_evaluate_reports_skips_and_macs_counted_by_hand() -> None:
+    data = digits()
+    images, labels = data.test_images[: BATCH + 90], data.test_labels[: BATCH + 90]
+    counter = Counter()
+    gates = SluGates(SPEC, counter, 0.4, seed=1)
     network = float_network("numpy", spec=SPEC, policy=gates)
-    images, _ = batch(SPEC, 8)
-    found = []
-    for iteration in (0, 1, 12345):
-        logits = network.logits(images, iteration, training=False)
-        found.append((logits.tobytes(), gates.ran.tobytes()))
-    assert found[0] == found[1] == found[2]
-    training = [network.logits(images, i, training=True) is not None and gates.ran for i in (0, 1)]
-    assert not np.array_equal(*training)
+    gates.counter = network.arithmetic.counter
+    decided: list[np.ndarray] = []
+    original = gates.begin
+    gates.begin = lambda *a: (decided.append(gates.ran), original(*a))[1]  # type: ignore[method-assign]
+    found = evaluate(network, images, labels)
+    ran = np.concatenate([*decided[1:], gates.ran], axis=1)
+    assert ran.shape == (len(BLOCKS), BATCH + 90)
+    macs = np.array([block.macs for block in BLOCKS])
+    assert found.skip == pytest.approx(100 * float(macs @ (~ran).mean(axis=1)) / macs.sum())
+    assert 20 < found.skip < 60
+    always = sum(b.macs for b in SPEC.blocks if not b.skippable) + SPEC.classifier.macs
+    gating = sum(gate_macs(BLOCKS[index]) for index in GATED)
+    assert found.macs == pytest.approx(always + gating + float(macs @ ran.mean(axis=1)))
+    assert network.arithmetic.counter.macs == 0, "evaluation counts apart from training"
+    assert evaluate(network, images, labels) == found
 
 
-def test_evaluation_of_a_picture_does_not_depend_on_its_neighbours() -> None:
-    gates = SluGates(SPEC, Counter(), 0.4, seed=1)
-    network = fixed_network(
-        emulator("numpy"), FixedSettings(predict=False), spec=SPEC, policy=gates
-    )
-    images, labels = batch(SPEC, 64)
-    network.forward_backward(images, labels, 0)
-    whole = network.logits(images, 0, training=False)
-    probability = np.stack([step.probability for step in gates.cell.steps])
-    for start in range(0, 64, 16):
-        part = slice(start, start + 16)
-        alone = network.logits(images[part], 0, training=False)
-        assert np.array_equal(alone, whole[part])
-        again = np.stack([step.probability for step in gates.cell.steps])
-        assert np.abs(again - probability[:, part]).max() < 1e-5
+def test_evaluate_without_gates_skips_nothing() -> None:
+    data = digits()
+    found = evaluate(float_network("numpy", spec=ALL), data.test_images[:30], data.test_labels[:30])
+    assert found.skip is None and found.macs == ALL.forward_macs
+
+
+# ---- what gates see and cost ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arithmetic", ["fixed", "float"])
@@ -254,7 +376,7 @@ def test_features_are_means_over_a_grid(arithmetic: str) -> None:
         if arithmetic == "fixed"
         else float_network("numpy", spec=spec)
     )
-    gates = SluGates(spec, Counter(), 0.001, seed=1)
+    gates = SluGates(spec, Counter(), 0.001, seed=1, gated="all")
     network.policy = gates
     seen: list[np.ndarray] = []
     original = network.arithmetic.gate_features
@@ -295,16 +417,14 @@ def test_gates_are_almost_free(name: str, record_property: Any) -> None:
         assert share < 0.0004, f"{100 * share:.4f} %"
 
 
-def test_gates_are_counted() -> None:
-    """Forward once and backward twice, 32 x 32 bits, for every sample, skipped or not."""
+@pytest.mark.parametrize("gated", ["identity", "all"])
+def test_gates_are_counted(gated: str) -> None:
+    """Forward once, and backward twice each for loss and cost; skipped or not, 32 x 32 bits."""
     counter = Counter()
-    gates = SluGates(SPEC, counter, 0.4, seed=1)
+    gates = SluGates(SPEC, counter, 0.4, seed=1, gated=gated)
     network = float_network("numpy", spec=SPEC, policy=gates)
-    macs = sum(gate_macs(block) for block in SPEC.skippable_blocks)
-    expected = 0
-    for skip in (0.3, 0.6):  # beyond the target the cost's own gradient is taken as well
+    named: tuple[Block, ...] = tuple(b for b in BLOCKS if b.name in gated_names(SPEC, gated))
+    for times in (1, 2):
         network.forward_backward(*batch(SPEC, 8), 0)
-        gates.controller.skip = skip
         gates.gradients()
-        expected += (3 if skip < 0.4 else 5) * 8 * macs
-        assert counter.by_pass() == {"gate": {"32x32": expected}}
+        assert counter.by_pass() == {"gate": {"32x32": times * 5 * 8 * sum(map(gate_macs, named))}}

@@ -6,7 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2train.methods.slu_gates import HIDDEN, GateCell, initial_gates
+from e2train.methods.slu_gates import (
+    HIDDEN,
+    LEAST_PROBABILITY,
+    MOST_PROBABILITY,
+    GateCell,
+    initial_gates,
+)
 from e2train.network.models import network_spec
 
 torch = pytest.importorskip("torch", reason="torch's LSTM cell is the reference here")
@@ -14,11 +20,12 @@ torch = pytest.importorskip("torch", reason="torch's LSTM cell is the reference 
 SPEC = network_spec("resnet-20", (3, 32, 32), 10)
 CHANNELS = [block.units[0].geometry.channels for block in SPEC.skippable_blocks]
 SAMPLES = 7
+OFFSET = 0.6  # of every logit
 NEAR = 3e-5  # products round their operands to 20 bits
 
 
 class TorchGates(torch.nn.Module):
-    """Linear map a channel count, ReLU, one LSTM cell, one linear output, sigmoid."""
+    """Linear map a channel count, ReLU, an LSTM cell, a linear output, a bias a block, sigmoid."""
 
     def __init__(self, parameters: dict[str, np.ndarray]) -> None:
         super().__init__()
@@ -27,21 +34,22 @@ class TorchGates(torch.nn.Module):
             {name[8:]: torch.nn.Parameter(v) for name, v in p.items() if "map" in name}
         )
         self.cell = torch.nn.LSTMCell(HIDDEN, HIDDEN, dtype=torch.float64)
-        self.out = torch.nn.Linear(HIDDEN, 1, dtype=torch.float64)
+        self.out = torch.nn.Linear(HIDDEN, 1, bias=False, dtype=torch.float64)
+        self.bias = torch.nn.Parameter(p["gate.block_bias"])
         with torch.no_grad():
             self.cell.weight_ih.copy_(p["gate.input"].T)
             self.cell.weight_hh.copy_(p["gate.recurrent"].T)
             self.cell.bias_ih.copy_(p["gate.bias"])
             self.cell.bias_hh.zero_()[HIDDEN : 2 * HIDDEN] = 1.0  # remember at first
             self.out.weight.copy_(p["gate.output"].T)
-            self.out.bias.copy_(p["gate.output_bias"])
 
     def forward(self, features: list[np.ndarray]) -> list[torch.Tensor]:
         state, found = None, []
-        for each in features:
+        for each, bias in zip(features, self.bias, strict=True):
             x = torch.relu(torch.tensor(each) @ self.maps[str(each.shape[1])])
             state = self.cell(x, state)
-            found.append(torch.sigmoid(self.out(state[0]))[:, 0])
+            opened = torch.sigmoid(self.out(state[0])[:, 0] + bias + OFFSET)
+            found.append(LEAST_PROBABILITY + (MOST_PROBABILITY - LEAST_PROBABILITY) * opened)
         return found
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -51,7 +59,7 @@ class TorchGates(torch.nn.Module):
             "gate.recurrent": self.cell.weight_hh.grad.T,
             "gate.bias": self.cell.bias_ih.grad,
             "gate.output": self.out.weight.grad.T,
-            "gate.output_bias": self.out.bias.grad,
+            "gate.block_bias": self.bias.grad,
         }
         return {name: value.numpy() for name, value in found.items()}
 
@@ -59,7 +67,7 @@ class TorchGates(torch.nn.Module):
 def case(seed: int) -> tuple[dict[str, np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Parameters (biases too), features of every block, gradients of every probability."""
     rng = np.random.default_rng(seed)
-    parameters = initial_gates(SPEC, 0.7, seed)
+    parameters = initial_gates(SPEC.skippable_blocks, seed)
     for value in parameters.values():
         value += rng.normal(size=value.shape).astype(np.float32) * 0.3
     features = [np.abs(rng.normal(size=(SAMPLES, c))) for c in CHANNELS]
@@ -71,7 +79,7 @@ def test_cell_equals_torch(seed: int) -> None:
     parameters, features, g = case(seed)
     reference, cell = TorchGates(parameters), GateCell(parameters)
     for _ in range(2):  # a second mini-batch starts from zero state again
-        cell.begin(SAMPLES)
+        cell.begin(SAMPLES, OFFSET)
         found = [cell.step(each) for each in features]
     expected = reference(features)
     for mine, theirs in zip(found, expected, strict=True):
@@ -96,7 +104,7 @@ def test_order_of_samples_does_not_change_the_gradients() -> None:
     found = []
     for pick in (np.arange(SAMPLES), order):
         cell = GateCell(parameters)
-        cell.begin(SAMPLES)
+        cell.begin(SAMPLES, OFFSET)
         for each in features:
             cell.step(each[pick])
         found.append(cell.backward([each[pick] for each in g]))

@@ -99,9 +99,11 @@ class Pair:
         error = float(np.linalg.norm(found - expected)) / length
         assert error < self.tolerance, f"{what}: off by {error:.2g}"
 
-    def train(self, ran: np.ndarray | None = None, gate: Any = None) -> dict[str, np.ndarray]:
+    def train(
+        self, ran: np.ndarray | None = None, gate: Any = None, peek: Any = None
+    ) -> dict[str, np.ndarray]:
         """One iteration of both, compared; the reference's gradients."""
-        logits = self.reference.train()(self.pictures, ran, gate)
+        logits = self.reference.train()(self.pictures, ran, gate, peek=peek)
         loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(self.labels))
         loss.backward()
         outcome, gradients = self.network.forward_backward(self.images, self.labels, 0)
@@ -144,21 +146,32 @@ def test_training_equals_autograd(case: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", CASES)
 def test_training_with_skipped_samples_equals_autograd(case: str, backend: str) -> None:
-    """Samples left out of blocks, one block run by none: gradients, and <g, F(x) - x>."""
+    """Samples left out of blocks, one block run by none: gradients, and <g, F(x) - x>.
+
+    Of those that ran and of those that skipped, whose F(x) comes from the others' statistics.
+    """
     blocks = len(network_spec(*CASES[case][0]).skippable_blocks)
     ran = np.random.default_rng(5).random((blocks, SAMPLES)) < 0.7
     ran[:, :2] = True  # batch norm of one sample is a case of its own
     ran[blocks // 2] = False
     assert not ran[:, 2:].all() and ran.any(axis=1).sum() == blocks - 1
-    policy = GivenDecisions(ran, wants_products=True)
+    looked = ~ran
+    looked[1::2, -1] = False
+    policy = GivenDecisions(ran, wants_products=True, looked=looked)
     pair = Pair(case, backend, policy)
     gate = torch.ones(ran.shape, dtype=torch.float64, requires_grad=True)
-    gradients = pair.train(ran, gate)
+    peek = torch.zeros(ran.shape, dtype=torch.float64, requires_grad=True)
+    gradients = pair.train(ran, gate, peek)
     assert len(gradients) < len([name for name in pair.before if trainable(name)])
     assert sorted(policy.products) == [b for b in range(blocks) if b != blocks // 2]
     for index, found in policy.products.items():
         expected = gate.grad[index].numpy()[ran[index]] * SAMPLES
         pair.close(found, expected, f"<g, F(x) - x> of block {index}")
+    some = [b for b in range(blocks) if b != blocks // 2 and looked[b].any()]
+    assert some and sorted(policy.explored_products) == some
+    for index, found in policy.explored_products.items():
+        expected = peek.grad[index].numpy()[looked[index]] * SAMPLES
+        pair.close(found, expected, f"<g, F(x) - x> of samples that skipped block {index}")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -22,7 +22,7 @@ from engine_parts import (
     fixed_network,
     float_network,
 )
-from recording_device import Call, RecordingDevice
+from recording_device import Call, RecordingDevice, same_calls
 from reference_device import ReferenceDevice
 
 PSG = FixedSettings(predict=True)
@@ -196,6 +196,126 @@ def test_counted_work_falls_by_what_was_skipped(
         total = sum(int(n) * passes(b) for n, b in zip(skipped, blocks, strict=True))
         assert counts[True].macs - counts[False].macs == total
     assert counts[False].moved("dram") < counts[True].moved("dram")
+
+
+@pytest.mark.parametrize("case", [SMALL_RESNET, SMALL_MOBILENET])
+def test_an_identity_block_takes_its_input_once(case: tuple) -> None:
+    """Its input is its shortcut; a padded shortcut is another tensor and is taken out as well."""
+    spec = network_spec(*case)
+    ran = np.ones((len(spec.skippable_blocks), SAMPLES), bool)
+    ran[:, 0] = False
+    looked = ~ran
+    for chosen, policy in ((False, None), (True, GivenDecisions(ran, True, looked))):
+        network, device, _ = trained("numpy", ran, case)
+        if policy is not None:
+            network.policy = policy
+            device.calls.clear()
+            network.forward_backward(*batch(spec, SAMPLES), 1)
+        forward = sum(1 if b.shortcut == "identity" else 2 for b in spec.skippable_blocks)
+        each = forward + len(spec.skippable_blocks)  # and the gradient, backwards
+        assert len(device.named("take")) == each * (2 if chosen else 1)
+        assert len(device.named("merge")) == 2 * len(spec.skippable_blocks)
+
+
+# ---- explored samples ----------------------------------------------------------------------------
+
+
+def explored_case() -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of which some samples run, and of the others some are explored; one has none."""
+    ran = np.array([[1, 0, 1, 1, 0, 1], [0, 1, 1, 0, 1, 0], [1, 1, 0, 1, 1, 0]], bool)
+    looked = np.array([[0, 1, 0, 0, 1, 0], [1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]], bool)
+    return ran, looked
+
+
+@pytest.mark.parametrize(
+    ("backend", "case"),
+    [("numpy", SMALL_MOBILENET), *((name, SMALL_RESNET) for name in ("reference", *BACKENDS))],
+)
+@pytest.mark.parametrize("settings", [FULL, PSG])
+def test_explored_integers_are_those_of_samples_that_ran(
+    backend: str, case: tuple, settings: FixedSettings
+) -> None:
+    """A sample that skips, put in a running one's place, is computed as the running one is.
+
+    Sample 1 is the same picture as sample 0, which runs: what exploring makes of it must be, bit
+    for bit, what the block made of sample 0, which `unit_forward` computed with the statistics,
+    exponents and weights of those that ran.
+    """
+    spec = network_spec(*case)
+    device = RecordingDevice(ReferenceDevice() if backend == "reference" else emulator(backend))
+    network = fixed_network(device, settings, spec=spec)
+    images, labels = batch(spec, SAMPLES)
+    network.forward_backward(images, labels, 0)
+    images[1] = images[0]
+    for block in range(min(3, len(spec.skippable_blocks))):
+        units = len(spec.skippable_blocks[block].units)
+        ran, looked = np.ones((2, len(spec.skippable_blocks), SAMPLES), bool)
+        looked[:] = False
+        ran[block, 1], looked[block, 1] = False, True
+        network.policy = policy = GivenDecisions(ran, True, looked)
+        device.calls.clear()
+        network.logits(images, 1, training=True)
+        explored = [c for c in device.named("normalise") if samples_of(c) == 1]
+        assert len(explored) == units, "all units of the block, for one sample"
+        at = [i for i, c in enumerate(device.named("normalise")) if samples_of(c) == 1]
+        before = [device.named("normalise")[i - units] for i in at]
+        for mine, theirs in zip(explored, before, strict=True):
+            for key in mine.inputs.keys() - {"0", "residual"}:  # the batch's line, and the ceiling
+                assert np.array_equal(mine.inputs[key], theirs.inputs[key]), key
+            assert np.array_equal(mine.outputs[0][0], theirs.outputs[0][0])
+        assert policy.products == {}
+    images[1] = 255 - images[0]  # and another picture gives something else
+    device.calls.clear()
+    network.logits(images, 1, training=True)
+    last = [c for c in device.named("normalise") if samples_of(c) == 1][-1]
+    others = [c for c in device.named("normalise") if samples_of(c) == SAMPLES - 1][-1]
+    assert not np.array_equal(last.outputs[0][0], others.outputs[0][0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("settings", [FULL, PSG])
+def test_exploring_equals_the_reference_device(backend: str, settings: FixedSettings) -> None:
+    """All calls of an iteration with explored samples, integer for integer, and their products."""
+    ran, looked = explored_case()
+    found = []
+    for inner in (ReferenceDevice(), emulator(backend)):
+        device = RecordingDevice(inner)
+        policy = GivenDecisions(ran, True, looked)
+        network = fixed_network(device, settings, policy=policy)
+        for iteration in range(2):
+            network.forward_backward(*batch(network.spec, SAMPLES, iteration), iteration)
+        found.append((device.calls, policy))
+    same_calls(found[1][0], found[0][0])
+    for mine, theirs in zip(*(p.explored_products.items() for _, p in found), strict=True):
+        assert mine[0] == theirs[0] and np.array_equal(mine[1], theirs[1])
+    assert sorted(found[0][1].explored_products) == [0, 1]
+
+
+@pytest.mark.parametrize("arithmetic", ["fixed", "float"])
+def test_exploring_changes_nothing_but_what_gates_see(arithmetic: str) -> None:
+    """Logits, gradients, running statistics and exponents are those of a run without it."""
+    ran, looked = explored_case()
+    found = []
+    for chosen in (None, looked):
+        policy = GivenDecisions(ran, True, chosen)
+        network = (
+            fixed_network(emulator("numpy"), FULL, policy=policy)
+            if arithmetic == "fixed"
+            else float_network("numpy", policy=policy)
+        )
+        for iteration in range(2):
+            outcome, gradients = network.forward_backward(*batch(network.spec, SAMPLES), iteration)
+        found.append((outcome.logits, gradients, network, policy))
+    (logits, gradients, network, _), (again, same_gradients, other, policy) = found
+    assert np.array_equal(logits, again) and gradients.keys() == same_gradients.keys()
+    assert all(np.array_equal(value, same_gradients[name]) for name, value in gradients.items())
+    for name, value in network.parameters.items():
+        assert np.array_equal(value, other.parameters[name]), name
+    assert network.arithmetic.state() == other.arithmetic.state()
+    assert {index: len(p) for index, p in policy.explored_products.items()} == {0: 2, 1: 2}
+    assert all(np.abs(products).min() > 0 for products in policy.explored_products.values())
+    for index, products in found[0][3].products.items():
+        assert np.array_equal(products, policy.products[index])
 
 
 def test_who_runs_does_not_change_those_who_skip_everything() -> None:

@@ -20,6 +20,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+GATED = '[slu]\nskip = 0.2\ngated = "all"\n'  # the default network has no identity block to gate
 VALID = """\
 name = "case"
 network = "resnet-20"
@@ -60,7 +61,10 @@ drop = 0.5
 
 [slu]
 skip = 0.2
+gated = "all"
 lr = 0.01
+warmup = 0.3
+explore = 0.25
 
 [swa]
 start = 0.75
@@ -137,7 +141,7 @@ def test_name_is_that_of_the_file_unless_given(tmp_path: Path) -> None:
         ("[train]\nlr = nan", ["train.lr", "nan"]),
         ("[train]\nlr = inf", ["train.lr", "inf"]),
         ("[train]\nlr = 1e-38", ["train.lr", "1e-38", "1.18e-38"]),
-        ("[slu]\nskip = 0.2\nlr = 1e-39", ["slu.lr", "1e-39", "1.18e-38"]),
+        (GATED + "lr = 1e-39", ["slu.lr", "1e-39", "1.18e-38"]),
         ("[train]\ndrop_factor = 5e-274", ["train.drop_factor", "5e-274", "1.18e-38"]),
         ("[train]\ndrop_factor = 1e-19", ["train.drop_factor", "1e-19", "(1e-39)"]),
         ("[train]\nmomentum = 1.0", ["train.momentum", "1.0"]),
@@ -165,10 +169,30 @@ def test_name_is_that_of_the_file_unless_given(tmp_path: Path) -> None:
         ("[smd]\ndrop = 1.0", ["smd.drop", "1.0"]),
         ("[train]\nenergy_ratio = 0.5\n[smd]\ndrop = 1", ["smd.drop", "1.0"]),
         ("[slu]\nskip = 1", ["slu.skip", "1.0"]),
-        ("[slu]\nskip = 0.2\nlr = inf", ["slu.lr", "inf"]),
-        ("[slu]\nskip = 0.2\n[stochastic_depth]\nskip = 0.2", ["stochastic_depth.skip", "0.2"]),
+        ("[slu]\nskip = -0.1", ["slu.skip", "-0.1"]),
+        ("[slu]\nskip = nan", ["slu.skip", "nan"]),
+        ("[slu]\nskip = 0.2", ["slu.skip", "0.2", "resnet-8", "0%", "slu.gated = 'all'"]),
+        (
+            'network = "resnet-20"\n[slu]\nskip = 0.8',
+            ["slu.skip", "0.8", "resnet-20", "'identity'", "deeper"],
+        ),
+        (GATED.replace("0.2", "0.99"), ["slu.skip", "0.99", "98%", "take less"]),
+        ('[slu]\ngated = "some"', ["slu.gated", "some", "identity or all"]),
+        ("[slu]\ngated = 1", ["slu.gated", "1", "str"]),
+        ("[slu]\nexplore = 0", ["slu.explore", "0.0", "above 0 to 1"]),
+        ("[slu]\nexplore = 1.5", ["slu.explore", "1.5", "above 0 to 1"]),
+        ("[slu]\nexplore = nan", ["slu.explore", "nan"]),
+        (GATED + "lr = inf", ["slu.lr", "inf"]),
+        (GATED + "[stochastic_depth]\nskip = 0.2", ["stochastic_depth.skip", "0.2"]),
         ("[swa]\nstart = -0.1", ["swa.start", "-0.1"]),
         ("[swa]\nevery = 0", ["swa.every", "0"]),
+        ("[swa]\nrate = 0.1", ["swa.rate", "0.1"]),
+        ('[stochastic_depth]\nper = "picture"', ["stochastic_depth.per", "picture"]),
+        ('[train]\nschedule = "exponential"', ["train.schedule", "exponential"]),
+        ("[train]\nsign_weight_decay = 0.1", ["train.sign_weight_decay", "0.1"]),
+        ("[method]\ninput_gradient_bits = 12", ["method.input_gradient_bits", "12"]),
+        ("[slu]\nexplore = 0.0", ["slu.explore", "0.0"]),
+        ('[slu]\ngated = "some"', ["slu.gated", "some"]),
         ('[finetune]\nmode = "all"', ["finetune.mode", "all", "last-layer"]),
         ("[train]\niterations = 1\nenergy_ratio = 0.2", ["train.energy_ratio", "0.2"]),
         ('network = "resnet-21"', ["network", "resnet-21"]),

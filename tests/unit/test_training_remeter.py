@@ -30,7 +30,7 @@ statistics_batches = 3
 FIXED = 'arithmetic = "fixed"\nupdate = "psg"\n'
 METHODS = {
     "psg": FIXED,
-    "e2train": FIXED + "[slu]\nskip = 0.3\n",
+    "e2train": FIXED + '[slu]\nskip = 0.3\ngated = "all"\n',
     "depth": FIXED + "[stochastic_depth]\nskip = 0.3\n",
     "float": "",
 }

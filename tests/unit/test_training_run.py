@@ -18,6 +18,7 @@ from e2train.data.load import load_dataset
 from e2train.device import open_device
 from e2train.errors import UserError
 from e2train.methods.sgd import Sgd
+from e2train.methods.slu_gates import gate_macs
 from e2train.methods.smd import dropped
 from e2train.network.network import Network
 from e2train.network.parameters import initial_parameters
@@ -124,12 +125,15 @@ def test_record(kind: str, tmp_path: Path) -> None:
         assert list(found[0]["layers"]) == [*convolutions, "classifier"]
         assert set(found[1]["predictor_share"]) == set(convolutions)
     assert cell["skip_ratio"] is None and found[1]["block_skip"] == {}
+    assert cell["evaluation_skip"] is None and last["skip"] is None
+    assert cell["evaluation_macs"] == last["evaluation_macs"] == spec.forward_macs
+    assert found[1]["gate_offset"] is None
     assert cell["energy_joules"] is None and cell["energy_provenance"] is None
     assert found[1]["modelled"]["provenance"] == "modelled"
 
 
 def test_repeated_runs_are_identical(tmp_path: Path) -> None:
-    experiment = replace(INTEGERS, smd=SmdSettings(0.3), slu=SluSettings(0.3))
+    experiment = replace(INTEGERS, smd=SmdSettings(0.3), slu=SluSettings(0.3, gated="all"))
     for name in "ab":
         run(experiment, tmp_path / name, meter="simulated")
     for file in ("events.jsonl", "meter/samples.csv", "meter/raw.log"):
@@ -147,6 +151,28 @@ def test_all_mini_batches_dropped(tmp_path: Path) -> None:
     result = run(experiment, tmp_path)
     assert result["cell"]["iterations_run"] == 0 and result["macs"] == 0
     assert events(tmp_path)[1]["loss"] is None
+
+
+def test_evaluations_with_gates_are_recorded_with_what_they_skipped(tmp_path: Path) -> None:
+    """skip and evaluation_macs in every evaluation, the last one's in the result's cell."""
+    train = replace(SHORT, iterations=8)
+    experiment = replace(FLOATS, train=train, slu=SluSettings(0.4, gated="all", warmup=0.0))
+    with trainer(experiment, tmp_path) as ready:
+        cell = ready.run()["cell"]
+        spec, gates = ready.parts.spec, ready.parts.gates
+        data = digits()
+        found = evaluation.evaluate(ready.parts.network, data.test_images, data.test_labels)
+    evaluations = [e for e in events(tmp_path) if e["event"] == "evaluation"]
+    assert len(evaluations) == 2 and evaluations[0]["skip"] != evaluations[1]["skip"]
+    assert (cell["evaluation_skip"], cell["evaluation_macs"]) == (found.skip, found.macs)
+    assert (evaluations[1]["skip"], evaluations[1]["evaluation_macs"]) == (found.skip, found.macs)
+    assert found.skip == pytest.approx(40, abs=12)
+    skippable = sum(block.macs for block in spec.skippable_blocks)
+    gating = sum(map(gate_macs, spec.skippable_blocks))
+    rest = spec.forward_macs - skippable + gating
+    assert found.macs == pytest.approx(rest + skippable * (1 - found.skip / 100))
+    offsets = [e["gate_offset"] for e in events(tmp_path) if e["event"] == "progress"]
+    assert len(set(offsets)) == 4 and offsets[-1] == gates.controller.offset
 
 
 # ---- refusals -----------------------------------------------------------------------------------
@@ -182,7 +208,7 @@ def test_fixed_needs_a_device(tmp_path: Path) -> None:
         ({"network": "resnet-14"}, ["resnet-8", "resnet-14"]),
         ({"train": replace(SHORT, lr=0.01)}, ["train", "0.01"]),
         ({"name": "other"}, ["name", "other", "floats"]),
-        ({"slu": SluSettings(0.2)}, ["slu", "0.2"]),
+        ({"slu": SluSettings(0.2, gated="all")}, ["slu", "0.2"]),
     ],
 )
 def test_another_runs_checkpoint(tmp_path: Path, change: dict[str, Any], words: list[str]) -> None:
@@ -214,6 +240,22 @@ def test_checkpoint_whose_arrays_are_not_the_networks(tmp_path: Path) -> None:
     refused(lambda: trainer(FLOATS, tmp_path, resume=True), str(path), "stem.conv.gamma")
     write_checkpoint(path, Checkpoint(good.meta, {**good.arrays, "nonsense/x": np.ones(1)}))
     refused(lambda: trainer(FLOATS, tmp_path, resume=True), str(path), "nonsense/x")
+
+
+def test_checkpoint_of_the_earlier_gate_layout(tmp_path: Path) -> None:
+    """One bias for all blocks, and settings that lack today's keys: said by name, not by either."""
+    experiment = replace(FLOATS, slu=SluSettings(0.3, gated="all"))
+    run(experiment, tmp_path)
+    path = tmp_path / "checkpoint.npz"
+    good = read_checkpoint(path)
+    arrays = dict(good.arrays)
+    arrays["gates/gate.output_bias"] = arrays.pop("gates/gate.block_bias")[:1]
+    slu = {"skip": 0.3, "lr": 0.02, "warmup": 0.25}
+    meta = {**good.meta, "experiment": {**good.meta["experiment"], "slu": slu}}
+    for earlier in (meta, good.meta):
+        write_checkpoint(path, Checkpoint(earlier, arrays))
+        resumed = lambda: trainer(experiment, tmp_path, resume=True)  # noqa: E731
+        refused(resumed, str(path), "earlier gate layout", "gates/gate.output_bias", "anew")
 
 
 def test_checkpoint_without_its_facts(tmp_path: Path) -> None:

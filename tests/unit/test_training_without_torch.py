@@ -62,6 +62,7 @@ checkpoint_every = 4
 {method}
 [slu]
 skip = 0.3
+gated = "all"
 warmup = 0.0
 [swa]
 start = 0.5

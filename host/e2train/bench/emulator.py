@@ -56,10 +56,15 @@ class Skipping:
 
 
 class ForcedGates(SluGates):
-    """SLU's gates at work, their decisions replaced by random ones of an exact skip ratio."""
+    """SLU's gates at work, their decisions replaced by random ones of an exact skip ratio.
+
+    All residual blocks are gated, so that the ratio is the one over them all, whatever the network.
+    What is forced teaches nothing, so no skipped sample is computed to learn from it.
+    """
 
     def __init__(self, spec: NetworkSpec, counter: Counter, ratio: float) -> None:
-        super().__init__(spec, counter, target=0.5, seed=0)  # steers nothing here
+        # the target steers nothing here
+        super().__init__(spec, counter, 0.5, 0, gated="all", explore=0.0)
         self.ratio = ratio
         self._random = generator(0, "forced gates", 0)
 

@@ -9,11 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +32,10 @@ CUDA = "cuda"
 
 @dataclass(frozen=True)
 class _Options:
-    """What applies to each of the experiments; `deadline`: on the monotonic clock."""
+    """What applies to each of the experiments.
+
+    deadline: on the monotonic clock; stop: set once all are to break off.
+    """
 
     device: str
     backend: str
@@ -40,6 +44,7 @@ class _Options:
     resume: bool
     quiet: bool
     deadline: float
+    stop: Event
 
 
 def train(
@@ -81,13 +86,14 @@ def train(
     folders = _folders(chosen, out)
     deadline = time.monotonic() + seconds
     several = len(chosen) > 1
-    options = _Options(device, backend, meter, data, resume, quiet or several, deadline)
+    stop = Event()
+    options = _Options(device, backend, meter, data, resume, quiet or several, deadline, stop)
     jobs = [
         partial(_train_one, experiment, folder, options)
         for experiment, folder in zip(chosen, folders, strict=True)
     ]
     if several and backend == CUDA:
-        _at_once(jobs)
+        _at_once(jobs, stop)
     else:
         for job in jobs:
             job()
@@ -115,21 +121,35 @@ def _folders(chosen: list[Experiment], out: Path | None) -> list[Path]:
     return [(Path("runs") if out is None else out) / name for name in names]
 
 
-def _at_once(jobs: Sequence[Callable[[], None]]) -> None:
-    """All jobs in threads of their own; what they refuse is told, and the others go on."""
+def _at_once(jobs: Sequence[Callable[[], None]], stop: Event) -> None:
+    """All jobs in threads of their own; what they refuse is told, and the others go on.
+
+    Ctrl-C sets `stop`, at which they break off.
+    """
     from ..training.graph.engine import start_cuda
 
     start_cuda()
     failed = 0
     with ThreadPoolExecutor(len(jobs)) as pool:
-        for future in [pool.submit(job) for job in jobs]:
-            try:
-                future.result()
-            except UserError as error:
-                failed += 1
-                print(f"error: {error}", file=sys.stderr)
+        futures = [pool.submit(job) for job in jobs]
+        try:
+            for future in futures:
+                failed += _refused(future)
+        except BaseException:
+            stop.set()
+            raise
     if failed:
         raise UserError(f"{failed} of the {len(jobs)} experiments did not finish")
+
+
+def _refused(job: Future[None]) -> bool:
+    """Wait for a job, and say what it was refused for, if it was."""
+    try:
+        job.result()
+    except UserError as error:
+        print(f"e2train: {error}", file=sys.stderr)
+        return True
+    return False
 
 
 def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
@@ -168,7 +188,13 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
         )
         # only now: a run that cannot be resumed with this experiment keeps its own
         write_text(folder / SETTINGS, chosen.as_toml())
-        progress = _progress(stack, chosen.name, options.quiet, trainer.iteration)
+        shown = _progress(stack, chosen.name, options.quiet, trainer.iteration)
+
+        def progress(done: int, total: int, loss: float | None) -> None:
+            shown(done, total, loss)
+            if options.stop.is_set():
+                raise KeyboardInterrupt
+
         try:
             result = trainer.run(progress, options.deadline - time.monotonic())
         except TimeIsUp:

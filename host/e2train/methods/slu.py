@@ -235,12 +235,12 @@ class SluGates:
 
 def at_equal_cost(gradients: GateParameters, cost: GateParameters) -> GateParameters:
     """Gradient projection (Rosen 1960): without the part along `cost`, the gradient of C."""
+    wide = {name: value.astype(np.float64) for name, value in cost.items()}  # squares do not vanish
     flat, costs = (
-        np.concatenate([table[name].astype(np.float64).ravel() for name in cost])
-        for table in (gradients, cost)
+        np.concatenate([np.ravel(table[name]) for name in wide]) for table in (gradients, wide)
     )
     along, norm = (float(column_sums((one * costs)[:, None])[0]) for one in (flat, costs))
     if norm == 0:
         return gradients
-    scale = np.float32(along / norm)
-    return {name: gradient - scale * cost[name] for name, gradient in gradients.items()}
+    scale = along / norm
+    return {name: (g - scale * wide[name]).astype(np.float32) for name, g in gradients.items()}

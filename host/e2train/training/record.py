@@ -113,6 +113,11 @@ def same_run(
     path: Path, saved: Checkpoint, experiment: Experiment, network: str, metered: bool
 ) -> None:
     """UserError unless the checkpoint is of this very experiment, with or without a meter as it."""
+    if OLD_GATES in saved.arrays:
+        raise UserError(
+            f"{path}: is of the earlier gate layout ({OLD_GATES}: one bias for all blocks), which "
+            "cannot go on; train the run anew"
+        )
     if saved.meta.get("network") != network:
         raise UserError(f"{path}: is of network {saved.meta.get('network')}, not of {network}")
     wanted = json.loads(json.dumps(experiment.as_dict()))
@@ -127,11 +132,6 @@ def same_run(
 
 def restore(path: Path, saved: Checkpoint, groups: dict[str, dict[str, np.ndarray]]) -> None:
     """Copy a checkpoint's arrays into their places; UserError unless each has one and fits it."""
-    if OLD_GATES in saved.arrays:
-        raise UserError(
-            f"{path}: is of the earlier gate layout ({OLD_GATES}: one bias for all blocks), which "
-            "cannot go on; train the run anew"
-        )
     places = {f"{group}/{name}": a for group, table in groups.items() for name, a in table.items()}
     for name in sorted(places.keys() | saved.arrays.keys()):
         place, found = places.get(name), saved.arrays.get(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -174,9 +175,18 @@ def recorded(program: Program, changed: list[Tensor], where: torch.device) -> Pr
         return _captured(program, changed, where)
 
 
+@cache
+def _side_stream(where: torch.device) -> torch.cuda.Stream:
+    """Where captures take place: nothing else may ever be given to this stream.
+
+    torch hands out 32 streams of a priority again and again; those of another are never the same.
+    """
+    return torch.cuda.Stream(where, priority=-1)
+
+
 def _captured(program: Program, changed: list[Tensor], where: torch.device) -> Program:
     saved = [tensor.clone() for tensor in changed]
-    own, side = torch.cuda.current_stream(where), torch.cuda.Stream(where)
+    own, side = torch.cuda.current_stream(where), _side_stream(where)
     side.wait_stream(own)
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):

@@ -199,31 +199,34 @@ class GraphFixedArithmetic(GraphArithmetic):
 
     def _learn(self) -> None:
         """All that was observed, in the order of observation where a track saw several peaks."""
-        pending = self._seen
-        while pending:
-            now: dict[int, _Peak] = {}
-            later = []
-            for peak in pending:
-                if peak.slot in now:
-                    later.append(peak)
-                else:
-                    now[peak.slot] = peak
-            self._learn_once(list(now.values()))
-            pending = later
-        self._seen = []
-
-    def _learn_once(self, peaks: list[_Peak]) -> None:
-        """Peaks of different tracks."""
+        rounds = self._rounds()
+        peaks = [one for chosen in rounds for one in chosen]
         integers = torch.stack([one.peak for one in peaks]).to(torch.float64)
         seen = real.ldexp(integers, torch.stack([one.exponent for one in peaks]))
-        slots = self._slot_index(tuple(one.slot for one in peaks))
-        before = self.peaks[slots]
-        after = torch.maximum(seen, before * DECAY)
+        ran = None
         if any(one.ran is not None for one in peaks):
             always = torch.ones((), dtype=torch.bool, device=self.where)
             ran = torch.stack([always if one.ran is None else one.ran for one in peaks])
-            after = torch.where(ran, after, before)
-        self.peaks.index_copy_(0, slots, after)
+        slots = self._slot_index(tuple(one.slot for one in rounds[0]))
+        tracks, start = self.peaks[slots], 0
+        for chosen in rounds:  # the first so many tracks see another peak
+            part = slice(start, start + len(chosen))
+            before, start = tracks[: len(chosen)], part.stop
+            after = torch.maximum(seen[part], before * DECAY)
+            before.copy_(after if ran is None else torch.where(ran[part], after, before))
+        self.peaks.index_copy_(0, slots, tracks)
+        self._seen = []
+
+    def _rounds(self) -> list[list[_Peak]]:
+        """The n-th peak of each track that saw so many, the tracks that saw most first."""
+        by_slot: dict[int, list[_Peak]] = {}
+        for peak in self._seen:
+            by_slot.setdefault(peak.slot, []).append(peak)
+        series = sorted(by_slot.values(), key=len, reverse=True)
+        return [
+            [peaks[number] for peaks in series if len(peaks) > number]
+            for number in range(len(series[0]))
+        ]
 
     def _slot_index(self, slots: tuple[int, ...]) -> Tensor:
         if slots not in self._indices:

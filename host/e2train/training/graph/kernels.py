@@ -12,6 +12,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .elementwise import exponent_above, power_of_two, scaled
+
 SCALARS = (
     "at_exponent",
     "batch",
@@ -44,32 +46,6 @@ def _kernel(function):
     return triton.jit(function, do_not_specialize_on_alignment=loose)
 
 
-# ---- floats from bits ---------------------------------------------------------------------------
-
-
-@triton.jit
-def _power(exponent):
-    return ((exponent + 1023) << 52).to(tl.float64, bitcast=True)
-
-
-@triton.jit
-def _ldexp(value, exponent):
-    near = tl.minimum(tl.maximum(exponent, -1022), 1023)
-    return value * _power(exponent - near) * _power(near)
-
-
-@triton.jit
-def _ceiling_exponent(value):
-    bits = value.to(tl.int64, bitcast=True)
-    biased = (bits >> 52) & 2047
-    mantissa = bits & 4503599627370495
-    normal = biased - 1022 - (mantissa == 0).to(tl.int64)
-    again = mantissa.to(tl.float64).to(tl.int64, bitcast=True)
-    below = ((again >> 52) - 1022) - ((again & 4503599627370495) == 0).to(tl.int64) - 1074
-    exponent = tl.where(biased == 0, below, normal)
-    return tl.where((biased == 2047) | (bits <= 0), 0, exponent)
-
-
 @triton.jit
 def _peak64(v):
     """Largest magnitude of an integer tile, int64."""
@@ -86,13 +62,13 @@ def _half(shift):
 
 @_kernel
 def follow(track, headroom, limit, peak, exponent, ran, out, DECAY: tl.constexpr):
-    seen = _ldexp(tl.load(peak).to(tl.float64), tl.load(exponent))
+    seen = scaled(tl.load(peak).to(tl.float64), tl.load(exponent))
     before = tl.load(track)
     after = tl.maximum(seen, before * DECAY)
     if ran is not None:
         after = tl.where(tl.load(ran) > 0, after, before)
     tl.store(track, after)
-    tl.store(out, _ceiling_exponent(after * tl.load(headroom) / tl.load(limit)))
+    tl.store(out, exponent_above(after * tl.load(headroom) / tl.load(limit)))
 
 
 @_kernel
@@ -337,7 +313,7 @@ def real_gradient(
     tap = i % (R * S)
     place = (i // (R * S * C)) * (R * S * C) + tap * C + (i // (R * S)) % C
     v = tl.load(full + place, mask=i < size, other=0).to(tl.float64)
-    v = _ldexp(v, tl.load(x_exponent) + tl.load(g_exponent)) / tl.load(batch)
+    v = scaled(v, tl.load(x_exponent) + tl.load(g_exponent)) / tl.load(batch)
     tl.store(gradient + i, v.to(tl.float32), mask=i < size)
 
 
@@ -348,7 +324,7 @@ def real_gradient(
 def _largest_shift(a, A_TOP: tl.constexpr, b, B_TOP: tl.constexpr, c, C_TOP: tl.constexpr):
     """normalisation._largest_shift of three groups' peaks, int64."""
     shifts = tl.arange(0, 32)
-    powers = _power(shifts.to(tl.int64) + 1)
+    powers = power_of_two(shifts.to(tl.int64) + 1)
     large = (a * powers > A_TOP) | (b * powers > B_TOP) | (c * powers > C_TOP)
     count = tl.sum((large & (shifts < 30)).to(tl.int32), 0)
     return tl.maximum(30 - count, 1).to(tl.int64)
@@ -356,7 +332,7 @@ def _largest_shift(a, A_TOP: tl.constexpr, b, B_TOP: tl.constexpr, c, C_TOP: tl.
 
 @triton.jit
 def _integer(v, shift, TOP: tl.constexpr):
-    return tl.floor(tl.minimum(tl.maximum(_ldexp(v, shift), -TOP), TOP) + 0.5).to(tl.int32)
+    return tl.floor(tl.minimum(tl.maximum(scaled(v, shift), -TOP), TOP) + 0.5).to(tl.int32)
 
 
 @_kernel
@@ -378,8 +354,8 @@ def batch_norm_forward(
         average = tl.load(sums + k, mask=kept, other=0).to(tl.float64) / count
         square = tl.load(sums + K + k, mask=kept, other=0).to(tl.float64) / count
         spread = tl.maximum(square - average * average, 0.0)
-        mean = _ldexp(average, ye)
-        variance = _ldexp(spread, 2 * ye)
+        mean = scaled(average, ye)
+        variance = scaled(spread, 2 * ye)
         share = tl.load(samples) * MOMENTUM / tl.load(batch)
         unbiased = variance * (count / (count - 1.0))
         # each spread over k before it is compared: Triton's interpreter spreads no truth value
@@ -399,8 +375,8 @@ def batch_norm_forward(
     inverse = one / tl.sqrt(variance + EPSILON)
     slope = tl.load(gamma + k, mask=kept, other=0.0).to(tl.float64) * inverse
     raw_offset = tl.load(beta + k, mask=kept, other=0.0).to(tl.float64) - slope * mean
-    factor = tl.where(kept, _ldexp(slope, ye - oe), 0.0)
-    constant = tl.where(kept, _ldexp(raw_offset, -oe), 0.0)
+    factor = tl.where(kept, scaled(slope, ye - oe), 0.0)
+    constant = tl.where(kept, scaled(raw_offset, -oe), 0.0)
     zero = tl.full((), 0.0, tl.float64)
     shift = _largest_shift(
         tl.max(tl.abs(factor), 0), SLOPE_TOP - 1.0,
@@ -428,8 +404,8 @@ def batch_norm_backward(
     variance = tl.load(variance_in + k, mask=kept, other=1.0)
     one = tl.full((BLOCK,), 1.0, tl.float64)
     inverse = one / tl.sqrt(variance + EPSILON)
-    sum_g = _ldexp(tl.load(sums + k, mask=kept, other=0).to(tl.float64), ge)
-    sum_g_y = _ldexp(tl.load(sums + K + k, mask=kept, other=0).to(tl.float64), ge + ye)
+    sum_g = scaled(tl.load(sums + k, mask=kept, other=0).to(tl.float64), ge)
+    sum_g_y = scaled(tl.load(sums + K + k, mask=kept, other=0).to(tl.float64), ge + ye)
     sum_g_y_hat = (sum_g_y - mean * sum_g) * inverse
     samples = tl.load(batch)
     tl.store(gamma_gradient + k, (sum_g_y_hat / samples).to(tl.float32), mask=kept)
@@ -438,9 +414,9 @@ def batch_norm_backward(
     slope = tl.load(gamma + k, mask=kept, other=0.0).to(tl.float64) * inverse
     line_b = -(slope * inverse) * (sum_g_y_hat / count)
     line_c = -slope * (sum_g / count) - line_b * mean
-    a = tl.where(kept, _ldexp(slope, ge - oe), 0.0)
-    b = tl.where(kept, _ldexp(line_b, ye - oe), 0.0)
-    c = tl.where(kept, _ldexp(line_c, -oe), 0.0)
+    a = tl.where(kept, scaled(slope, ge - oe), 0.0)
+    b = tl.where(kept, scaled(line_b, ye - oe), 0.0)
+    c = tl.where(kept, scaled(line_c, -oe), 0.0)
     shift = _largest_shift(
         tl.max(tl.abs(a), 0), SLOPE_TOP - 1.0, tl.max(tl.abs(b), 0), SLOPE_TOP - 1.0,
         tl.max(tl.abs(c), 0), OFFSET_TOP - 1.0,

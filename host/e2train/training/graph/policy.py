@@ -55,24 +55,23 @@ class GraphPolicy(Protocol):
 
 
 class GraphDepth:
-    """Stochastic depth: the host draws which blocks run, for a whole mini-batch."""
+    """Stochastic depth: the host draws which blocks run."""
 
-    def __init__(self, host: StochasticDepth) -> None:
-        self.host = host
+    def __init__(self, host: StochasticDepth, batch: int) -> None:
+        self.host, self._batch = host, batch
         self._alive: Tensor | None = None
 
     def drawn(self, iterations: Sequence[int]) -> Table:
-        return {"alive": np.array([self.host.alive(iteration) for iteration in iterations])}
+        return {"alive": np.array([self.host.alive(i, self._batch) for i in iterations])}
 
     def drawn_for_evaluation(self, number: int, samples: int) -> Table:
         return {}
 
     def begin(self, row: Tensors, samples: int, training: bool) -> None:
         self._alive = row["alive"] if training else None
-        self._samples = samples
 
     def decide(self, index: int, arithmetic: GraphArithmetic, stream: Value) -> Tensor | None:
-        return None if self._alive is None else self._alive[index].expand(self._samples)
+        return None if self._alive is None else self._alive[index]
 
     def scale(self, index: int) -> float:
         return 1.0 if self._alive is not None else float(self.host.survival[index])

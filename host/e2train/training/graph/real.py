@@ -10,6 +10,8 @@ divides by a Python number (unlike by a tensor) as a product with its rounded in
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -29,18 +31,35 @@ _BIAS = 1023
 _LARGEST = 2047  # biased exponent of infinity and nan
 
 
+@lru_cache(maxsize=4)
+def elementwise(kind: str) -> Any:
+    """On a GPU with Triton, the module of kernels with the same bits; else None."""
+    if kind != "cuda":
+        return None
+    try:
+        from . import elementwise as kernels
+    except ImportError:
+        return None
+    return kernels
+
+
 def power_of_two(exponent: Tensor) -> Tensor:
     """2^e as float64 from its bits; e int64 in [-1022, 1023]."""
     return ((exponent + _BIAS) << _MANTISSA_BITS).view(torch.float64)
 
 
 def ldexp(values: Tensor, exponent: Tensor) -> Tensor:
-    """values float64 x 2^exponent (int64, |e| <= 2044), rounded once as the C library's.
+    """values float64 x 2^exponent (int64), rounded once as the C library's.
 
-    Beyond the exponents of normal numbers in two steps, the second of which alone can round.
+    Beyond the exponents of normal numbers in two steps, the second of which alone can round; beyond
+    2044, where almost every result is 0 or infinite, as with 2044.
     """
+    kernels = elementwise(values.device.type)
+    if kernels is not None:
+        return kernels.ldexp(values, exponent)
     near = exponent.clamp(-1022, 1023)
-    return values * power_of_two(exponent - near) * power_of_two(near)
+    rest = (exponent - near).clamp(-1022, 1021)
+    return values * power_of_two(rest) * power_of_two(near)
 
 
 def ceiling_exponent(values: Tensor) -> Tensor:
@@ -48,6 +67,9 @@ def ceiling_exponent(values: Tensor) -> Tensor:
 
     As `math.frexp` and `fixedpoint.exponent_for` have it; integer operations alone.
     """
+    kernels = elementwise(values.device.type)
+    if kernels is not None:
+        return kernels.ceiling_exponent(values)
     bits = values.view(torch.int64)
     biased, mantissa = (bits >> _MANTISSA_BITS) & _LARGEST, bits & _MANTISSA
     normal = biased - (_BIAS - 1) - (mantissa == 0).to(torch.int64)
@@ -87,6 +109,9 @@ def quantise_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def exp(x: Tensor) -> Tensor:
     """e^x, float64; x is clipped to [-700, 700]."""
+    kernels = elementwise(x.device.type)
+    if kernels is not None:
+        return kernels.exp(x, _INVERSE_LN2, (_LN2_HIGH, _LN2_LOW), _TAYLOR)
     x = x.clamp(-700.0, 700.0)
     k = torch.floor(x * _INVERSE_LN2 + 0.5)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW

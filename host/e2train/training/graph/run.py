@@ -315,7 +315,7 @@ def _arithmetic(trainer: Trainer, weights: Weights) -> GraphArithmetic:
 def _policy(trainer: Trainer, where: torch.device) -> GraphPolicy | None:
     policy = trainer.parts.policy
     if isinstance(policy, StochasticDepth):
-        return GraphDepth(policy)
+        return GraphDepth(policy, trainer.experiment.train.batch)
     if policy is None or trainer.gate_optimiser is None:
         return None
     batch = trainer.experiment.train.batch

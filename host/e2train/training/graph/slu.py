@@ -179,5 +179,4 @@ def _at_equal_cost(gradient: Tensor, cost: Tensor) -> Tensor:
     """`methods.slu.at_equal_cost` of flat float32 gradients."""
     wide, costs = gradient.to(torch.float64), cost.to(torch.float64)
     along, norm = (real.column_sums((one * costs)[:, None])[0] for one in (wide, costs))
-    scale = (along / norm).to(torch.float32)
-    return torch.where(norm == 0, gradient, gradient - scale * cost)
+    return torch.where(norm == 0, gradient, (wide - along / norm * costs).to(torch.float32))

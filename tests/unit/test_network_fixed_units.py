@@ -7,16 +7,18 @@ A network as deep as MobileNetV2 amplifies rounding from layer to layer, so end-
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from e2train.device import open_device
+from e2train.methods import fixed8
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
 from e2train.network.network import Network
-from e2train.network.spec import Unit
+from e2train.network.spec import NetworkSpec, Unit
 from engine_parts import SMALL_MOBILENET, batch, fixed_network
 
 torch = pytest.importorskip("torch", reason="torch's autograd is the reference here")
@@ -128,3 +130,57 @@ def test_units_are_near_to_float64(case: tuple) -> None:
     assert len(watched.forward) == len(watched.backward) == len(list(spec.units()))
     for name, seen in watched.forward.items():
         check_unit(seen, watched.backward[name], network.parameters)
+
+
+class EightBits(FixedSettings):
+    """8-bit copies for every layer, the invariant readers among them."""
+
+    def gradient_bits(self, spec: NetworkSpec, layer: str) -> int:
+        return self.input_gradient_bits
+
+
+def excess(settings: FixedSettings, spec: NetworkSpec) -> tuple[float, float]:
+    """Median error, against 16 bits, in two sums that all but cancel.
+
+    In beta's gradient of the units without activation, and in gamma's of those before a depthwise
+    convolution; relative to the unit's gradients of gamma and of beta.
+    """
+    gradients = []
+    for chosen in (settings, FixedSettings(predict=False)):
+        network = fixed_network(open_device("emulator"), chosen, spec=spec)
+        for iteration in range(2):  # the first one sets the exponents
+            _, found = network.forward_backward(*batch(spec, SAMPLES), iteration)
+        gradients.append(found)
+    found, exact = gradients
+
+    def error(name: str, kind: str, beside: str) -> float:
+        difference = found[f"{name}.{kind}"] - exact[f"{name}.{kind}"]
+        return float(np.linalg.norm(difference) / np.linalg.norm(exact[f"{name}.{beside}"]))
+
+    units = list(spec.units())
+    linear = [u.name for u in units if u.activation == "none"]
+    spread = [u.name for u, reader in pairwise(units) if reader.geometry.groups > 1]
+    return (
+        float(np.median([error(name, "beta", "gamma") for name in linear])),
+        float(np.median([error(name, "gamma", "beta") for name in spread])),
+    )
+
+
+def test_sums_that_cancel_survive_eight_bit_gradients() -> None:
+    spec = network_spec(*SMALL_MOBILENET)
+    beta, gamma = excess(fixed8.settings(16), spec)
+    naive_beta, naive_gamma = excess(EightBits(False, input_gradient_bits=8), spec)
+    assert beta < naive_beta / 4, (beta, naive_beta)
+    assert gamma < naive_gamma / 2, (gamma, naive_gamma)
+
+
+def test_invariant_readers() -> None:
+    assert not network_spec("resnet-20", (3, 32, 32), 10).invariant_readers
+    spec = network_spec(*SMALL_MOBILENET)
+    readers = spec.invariant_readers
+    expected = {u.name for u in spec.units() if not u.name.endswith(".project")}
+    assert readers == expected - {"stem.conv"}
+    settings = fixed8.settings(16)
+    assert settings.gradient_bits(spec, "stage2.block1.expand") == 16
+    assert settings.gradient_bits(spec, "stage2.block1.project") == 8
+    assert settings.gradient_bits(spec, "classifier") == 8

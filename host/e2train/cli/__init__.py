@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import bench, bound, campaign, cost, data, device, gates, hardware, report, train
+from e2train.cli import (
+    bench,
+    bound,
+    campaign,
+    cost,
+    data,
+    device,
+    divergence,
+    gates,
+    hardware,
+    report,
+    train,
+)
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -35,6 +47,7 @@ app.add_typer(campaign.app, name="campaign")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)
+app.command()(divergence.divergence)
 app.command()(gates.gates)
 app.command("cost")(cost.cost_command)
 

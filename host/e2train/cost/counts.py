@@ -42,7 +42,8 @@ Samples = Callable[[Block], int]
 class Scheme:
     """Operand and storage widths of one way to train.
 
-    forward: activations and weights; input_gradient: the output gradient in the pass to the input;
+    forward: activations and weights; input_gradient: the output gradient in the pass to the input
+    (`g` for `NetworkSpec.invariant_readers`);
     weight_gradient: (activation, output gradient) in the pass to the weights; sums: a weight
     gradient's store; act, y, stream, g: stored tensors (between the units of a block, convolution
     outputs, the residual stream, gradients); predictor: PSG's (activation, gradient) slices.
@@ -97,7 +98,7 @@ def operations(
         for block in spec.blocks
         if explored is not None and block.name in gated and 0 < chosen[block.name] < batch
     }
-    work = _Iteration(scheme, batch, predicted, gated, looked)
+    work = _Iteration(spec, scheme, batch, predicted, gated, looked)
     work.add(Processor(PIXELS, batch * next(spec.units()).geometry.input_size))
     for block in spec.blocks:
         work.forward(block, chosen[block.name])
@@ -144,6 +145,7 @@ class _Iteration:
 
     def __init__(
         self,
+        spec: NetworkSpec,
         scheme: Scheme,
         batch: int,
         predicted: Shares,
@@ -152,6 +154,7 @@ class _Iteration:
     ) -> None:
         self.done: list[Operation] = []
         self.add = self.done.append
+        self.invariant_readers = spec.invariant_readers
         self.scheme, self.batch, self.predicted = scheme, batch, predicted
         self.gated, self.explored = gated, explored
 
@@ -262,7 +265,7 @@ class _Iteration:
 
     def _to_input(self, unit: Unit, samples: int, fused: tuple[int, ...] = ()) -> None:
         s = self.scheme
-        bits = (s.input_gradient, s.forward)
+        bits = (s.g if unit.name in self.invariant_readers else s.input_gradient, s.forward)
         geometry = unit.geometry
         self.add(Convolution("backward_input", unit.name, geometry, samples, bits, s.g, fused))
 

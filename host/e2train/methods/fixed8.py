@@ -4,7 +4,8 @@
 Kept: 8-bit activations, weights and gradients; the bifurcated gradient (8 bits go back to the
 input, section 4 there, while the weight gradient is taken from a wider copy, here the contract's
 16 bits); float32 master weights and update. Not kept: Range BN (the contract's integer batch norm
-stands in) and stochastic rounding of the 8-bit gradient (round half up).
+stands in), stochastic rounding of the 8-bit gradient (round half up), and 8 bits for
+`NetworkSpec.invariant_readers`, which that rounding would keep from training (docs/numerics.md).
 """
 
 from __future__ import annotations

@@ -54,6 +54,14 @@ class FixedSettings:
     input_gradient_bits: int = 16
     stream_bits: int = 16
 
+    def gradient_bits(self, spec: NetworkSpec, layer: str) -> int:
+        """Bits of the output gradient in the pass to the layer's input.
+
+        16 for `invariant_readers`: the gradients of the beta or the gamma before them are sums that
+        all but cancel, and what 8 bits round away would take their place.
+        """
+        return 16 if layer in spec.invariant_readers else self.input_gradient_bits
+
 
 def track_bits(name: str, stream_bits: int) -> int:
     """Width of the tensor whose delayed exponent has this name."""
@@ -504,7 +512,7 @@ class FixedArithmetic(Arithmetic):
         exponent: int | None = None,
     ) -> FixedTensor:
         """Convolution backward to its input; `exponent` fixed for the stream, else delayed."""
-        bits = self.settings.input_gradient_bits
+        bits = self.settings.gradient_bits(self.spec, layer)
         accumulator_exponent = g.exponent + weight_exponent + (16 - bits)
         residual_stream = track_name == GRADIENT_STREAM
         track = self._track(track_name, 16)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,6 +63,19 @@ class NetworkSpec:
         """All convolution units in forward order."""
         for block in self.blocks:
             yield from block.units
+
+    @cached_property
+    def invariant_readers(self) -> frozenset[str]:
+        """Units that, with their batch norm, take no notice of a channel's mean, or of its scale.
+
+        Of the mean: what reads a unit without activation, as MobileNetV2's expansions do; the
+        input gradient sums to nothing in every channel. Of the scale: depthwise convolutions, where
+        each channel has a batch norm of its own; the input gradient and the input are orthogonal.
+        """
+        pairs = tuple(pairwise(self.units()))
+        mean = {reader.name for unit, reader in pairs if unit.activation == "none"}
+        scale = {reader.name for _, reader in pairs if reader.geometry.groups > 1}
+        return frozenset(mean | scale)
 
     @property
     def forward_macs(self) -> int:

@@ -411,7 +411,7 @@ class GraphFixedArithmetic(GraphArithmetic):
             ceiling=None if masked is None else masked.ceiling,
             residual=None if residual is None else residual.tensor,
             ran=ran,
-            bits=self.settings.input_gradient_bits,
+            bits=self.settings.gradient_bits(self.spec, unit.name),
         )
         if previous is None:  # beyond the shift's range all is 0 or saturated in either exponent
             exponent = aim

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import bench, bound, campaign, cost, data, device, hardware, report, train
+from e2train.cli import bench, bound, campaign, cost, data, device, hardware, report, results, train
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -32,6 +32,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(bench.app, name="bench")
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)

@@ -78,7 +78,7 @@ def test_psg_signs_agree_with_the_full_gradient() -> None:
         network = fixed_network(emulator("torch"), settings, spec=spec)
         found[settings] = network.forward_backward(images, labels, 0)[1]
     for name, full in found[FULL].items():
-        if not name.endswith(".weight"):
+        if not name.endswith(".weight") or name == "classifier.weight":
             assert np.array_equal(found[chosen][name], full)
             continue
         signs = found[chosen][name]

@@ -120,9 +120,9 @@ def test_record(kind: str, tmp_path: Path) -> None:
         assert result["macs"] == 6 * plan.iteration(spec, plan.FLOAT32, 16).macs
         assert cell["predictor_share"] is None and found[1]["predictor_share"] == {}
     else:
-        layers = [unit.name for unit in spec.units()] + ["classifier"]
-        assert list(found[0]["layers"]) == layers
-        assert set(found[1]["predictor_share"]) == set(layers)
+        convolutions = [unit.name for unit in spec.units()]
+        assert list(found[0]["layers"]) == [*convolutions, "classifier"]
+        assert set(found[1]["predictor_share"]) == set(convolutions)
     assert cell["skip_ratio"] is None and found[1]["block_skip"] == {}
     assert cell["energy_joules"] is None and cell["energy_provenance"] is None
     assert found[1]["modelled"]["provenance"] == "modelled"

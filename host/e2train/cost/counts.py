@@ -8,7 +8,7 @@ operation. Counts, seconds and joules all derive from these operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -27,12 +27,14 @@ from ..device.operations import (
     Processor,
     Vector,
 )
+from ..errors import UserError
 from ..methods.slu_gates import GRID_POINTS, gate_macs
 from ..network.arithmetic import grid_work, shortcut_work
 from ..network.spec import Block, NetworkSpec, Unit
 
 OFFERED = 3000  # iterations that `expected` counts: fractions of a batch become whole samples
 Shares = float | Mapping[str, float]
+Samples = Callable[[Block], int]
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,28 @@ def operations(
     scheme: Scheme,
     batch: int,
     *,
-    ran: Callable[[Block], int] | None = None,
+    ran: Samples | None = None,
+    explored: Samples | None = None,
     predicted: Shares = 0.0,
-    gated: bool = False,
+    gated: Collection[str] = (),
 ) -> list[Operation]:
     """One training iteration (forward, backward and update, no evaluation), in order.
 
-    `ran(block)`: samples that a skippable block computes (default: all); `predicted`: share of
-    the signs that PSG's predictor decides, in all layers or by layer name; `gated`: whether
-    learned gates choose.
+    `ran(block)`: samples that a skippable block computes (default: all); `explored(block)`: those
+    of the others that a gated block computes forwards to learn (default: none); `predicted`: share
+    of the signs that PSG's predictor decides, in all layers or by layer name; `gated`: names of
+    the blocks that learned gates choose for.
     """
     chosen = {
         block.name: ran(block) if ran is not None and block.skippable else batch
         for block in spec.blocks
     }
-    work = _Iteration(scheme, batch, predicted, gated)
+    looked = {
+        block.name: explored(block)
+        for block in spec.blocks
+        if explored is not None and block.name in gated and 0 < chosen[block.name] < batch
+    }
+    work = _Iteration(scheme, batch, predicted, gated, looked)
     work.add(Processor(PIXELS, batch * next(spec.units()).geometry.input_size))
     for block in spec.blocks:
         work.forward(block, chosen[block.name])
@@ -95,8 +104,9 @@ def operations(
     for block in reversed(spec.blocks):
         work.backward(block, chosen[block.name])
     if gated:
-        macs = sum(map(gate_macs, spec.skippable_blocks))
-        work.add(Processor(GATE_MACS, 2 * batch * macs))
+        macs = sum(gate_macs(block) for block in spec.blocks if block.name in gated)
+        for _ in ("loss", "cost"):  # the gradients of both
+            work.add(Processor(GATE_MACS, 2 * batch * macs))
     updated = [unit for b in spec.blocks if chosen[b.name] for unit in b.units]
     weights = sum(unit.geometry.weights for unit in updated) + spec.classifier.weights
     work.add(Processor(WEIGHTS, weights))
@@ -116,30 +126,43 @@ def iteration(
     scheme: Scheme,
     batch: int,
     *,
-    ran: Callable[[Block], int] | None = None,
+    ran: Samples | None = None,
+    explored: Samples | None = None,
     predicted: Shares = 0.0,
-    gated: bool = False,
+    gated: Collection[str] = (),
 ) -> Counter:
     """Exact counts of `operations`."""
-    return count(operations(spec, scheme, batch, ran=ran, predicted=predicted, gated=gated))
+    return count(
+        operations(
+            spec, scheme, batch, ran=ran, explored=explored, predicted=predicted, gated=gated
+        )
+    )
 
 
 class _Iteration:
     """One iteration in the making; each part is recorded as the engine executes it."""
 
-    def __init__(self, scheme: Scheme, batch: int, predicted: Shares, gated: bool) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        batch: int,
+        predicted: Shares,
+        gated: Collection[str],
+        explored: Mapping[str, int],
+    ) -> None:
         self.done: list[Operation] = []
         self.add = self.done.append
-        self.scheme, self.batch, self.predicted, self.gated = scheme, batch, predicted, gated
+        self.scheme, self.batch, self.predicted = scheme, batch, predicted
+        self.gated, self.explored = gated, explored
 
     # ---- a block --------------------------------------------------------------------------------
 
     def forward(self, block: Block, samples: int) -> None:
         """`samples` of the mini-batch run the block."""
         s, batch = self.scheme, self.batch
-        first, last = block.units[0].geometry, block.units[-1].geometry
+        last = block.units[-1].geometry
         part = 0 < samples < batch
-        if self.gated and block.skippable:
+        if block.name in self.gated:
             self.add(grid_work(block, batch, GRID_POINTS, s.stream))
             self.add(Processor(GATE_MACS, batch * gate_macs(block)))
         if block.shortcut == "pad":
@@ -147,16 +170,30 @@ class _Iteration:
         if samples == 0:
             return
         if part:
-            self._take(first.input_size, samples)
-            self._take(last.output_size, samples)
+            self._take_input(block, samples)
+        self._units(block, samples, learns=True)
+        if looked := self.explored.get(block.name, 0):
+            self._take_input(block, looked)
+            self._units(block, looked, learns=False)
+        if part:
+            self._merge(last.output_size, samples)
+
+    def _take_input(self, block: Block, samples: int) -> None:
+        """The block's input, and its shortcut where that is another tensor."""
+        self._take(block.units[0].geometry.input_size, samples)
+        if block.shortcut != "identity":
+            self._take(block.units[-1].geometry.output_size, samples)
+
+    def _units(self, block: Block, samples: int, *, learns: bool) -> None:
+        s, first = self.scheme, block.units[0].geometry
         if block.name != "stem" and not s.float32:
             size, channels = first.input_size, first.channels
             self.add(Vector("narrow", block.name, samples, size, channels, s.stream, s.act))
         for unit in block.units:
             ends = unit is block.units[-1]
             self._unit(unit, samples, last=ends, residual=ends and block.skippable)
-        if part:
-            self._merge(last.output_size, samples)
+            if learns:
+                self.add(Processor(UNITS, 1))
 
     def _unit(self, unit: Unit, samples: int, *, last: bool, residual: bool) -> None:
         s = self.scheme
@@ -164,7 +201,6 @@ class _Iteration:
         self.add(Convolution("forward", unit.name, unit.geometry, samples, bits, s.y))
         read = s.y + (s.stream if residual else 0)
         self._vector("normalise", unit, samples, read, s.stream if last else s.act)
-        self.add(Processor(UNITS, 1))
 
     def backward(self, block: Block, samples: int) -> None:
         """Of the samples that ran."""
@@ -175,8 +211,11 @@ class _Iteration:
             return
         if part:
             self._take(block.units[-1].geometry.output_size, samples)
-        if self.gated and block.skippable:
-            self._vector("gate_products", block.units[-1], samples, s.g + 2 * s.stream, 0)
+        if block.name in self.gated:
+            self._products(block, samples)
+            if looked := self.explored.get(block.name, 0):
+                self._take(block.units[-1].geometry.output_size, looked)
+                self._products(block, looked)
         if block.units[-1].activation != "none":  # elsewhere the convolution's store masks
             self._vector("mask", block.units[-1], samples, s.g + s.stream, s.g)
         self._pad_backward(block, samples)
@@ -185,6 +224,10 @@ class _Iteration:
         if part:  # the shortcut of the whole stream, and what ran put into it
             self._pad_backward(block, self.batch)
             self._merge(size, samples)
+
+    def _products(self, block: Block, samples: int) -> None:
+        s = self.scheme
+        self._vector("gate_products", block.units[-1], samples, s.g + 2 * s.stream, 0)
 
     def _pad_backward(self, block: Block, samples: int) -> None:
         if block.shortcut == "pad":
@@ -270,15 +313,26 @@ def expected(
     kept: Fraction = Fraction(1),
     skip: Fraction = Fraction(0),
     predicted: float = 0.0,
-    gated: bool = False,
+    gated: Collection[str] = (),
+    explore: Fraction = Fraction(0),
 ) -> Mix:
-    """Expected work of OFFERED iterations: `kept` of the mini-batches, `skip` of each block.
+    """Expected work of OFFERED iterations: `kept` of the mini-batches, `skip` of the blocks.
 
-    Every skippable block skips the same share of the samples. Where that is no whole number of
-    samples, iterations with the next lower and the next higher number are mixed.
+    `skip` is counted over all skippable blocks' multiply-accumulates. The gated blocks, or all
+    skippable ones where none is, skip the same share of the samples, of which `explore` are
+    computed forwards. Where that is no whole number of samples, iterations with the next lower and
+    the next higher number are mixed.
     """
     executed = kept * OFFERED
-    computed = batch * (1 - skip)
+    skipping = tuple(b for b in spec.skippable_blocks if not gated or b.name in gated)
+    among = sum(b.macs for b in skipping), sum(b.macs for b in spec.skippable_blocks)
+    each = skip * Fraction(among[1], among[0]) if skip else Fraction(0)
+    if each > 1:
+        raise UserError(
+            f"{spec.name}: skips of {float(skip):.0%} asked for, its gated blocks have "
+            f"{among[0] / among[1]:.0%} of the residual blocks' work"
+        )
+    computed = batch * (1 - each)
     low = int(computed)
     rounds = round(executed)
     higher = round(rounds * (computed - low))
@@ -289,7 +343,12 @@ def expected(
                 spec,
                 scheme,
                 batch,
-                ran=lambda _, samples=samples: samples,  # type: ignore[misc]
+                ran=lambda block, samples=samples: (  # type: ignore[misc]
+                    samples if block in skipping else batch
+                ),
+                explored=lambda _, samples=samples: (  # type: ignore[misc]
+                    round((batch - samples) * explore)
+                ),
                 predicted=predicted,
                 gated=gated,
             )

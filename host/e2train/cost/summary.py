@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..device.counter import Counter
+from ..methods.slu import gated_names, reach
 from ..methods.slu_gates import gate_macs
 from ..network.spec import Block, NetworkSpec, Unit
 from .board import HYPOTHETICAL, BoardCost, BoardModel, board_cost, board_model
@@ -26,6 +27,7 @@ from .energy import EnergyModel
 
 BASE = FLOAT32.name
 SKIPS = (20, 40, 60)  # percent, the paper's table 3
+EXPLORED = Fraction(1, 10)  # of the skipped samples, computed forwards to learn what it costs
 SMD = Fraction(2, 3)  # table 3: half of 4/3 as many mini-batches
 
 
@@ -38,10 +40,11 @@ class MethodCase:
     kept: Fraction = Fraction(1)
     skip: int = 0
 
-    @property
-    def gated(self) -> bool:
-        """Whether SLU's gates run."""
-        return self.skip > 0
+    def gated(self, spec: NetworkSpec) -> str | None:
+        """Which blocks have gates: the identity blocks, or all where those are too few."""
+        if not self.skip:
+            return None
+        return "identity" if self.skip <= 100 * reach(spec, "identity") else "all"
 
 
 METHODS = (
@@ -56,6 +59,7 @@ METHODS = (
 
 def mix(spec: NetworkSpec, method: MethodCase, batch: int, predicted: float) -> Mix:
     """Expected work of OFFERED baseline iterations' worth of training by a method."""
+    gated = method.gated(spec)
     return expected(
         spec,
         method.scheme,
@@ -63,7 +67,8 @@ def mix(spec: NetworkSpec, method: MethodCase, batch: int, predicted: float) -> 
         kept=method.kept,
         skip=Fraction(method.skip, 100),
         predicted=predicted,
-        gated=method.gated,
+        gated=() if gated is None else gated_names(spec, gated),
+        explore=EXPLORED,
     )
 
 
@@ -127,6 +132,7 @@ def methods(
     }
     return [
         _method(method, counts[method.name], counts[BASE], model)
+        | {"gated": method.gated(spec)}
         | {"board": _board(method, boards)}
         for method in METHODS
     ]

@@ -1,65 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selective layer update (E2-Train, section 3.2, eq. 1): learned gates skip blocks per sample.
 
-Training draws each decision from the gate's probability; a skipped sample's block is not computed
-in either direction. The straight-through gradient <g, F(x) - x> exists only for samples that ran,
-so it is weighted by 1/p (bounded), which keeps its expectation; the cost term alpha * C reaches
-every gate, and alpha is steered to a target skip ratio (beyond which closing steps are projected
-out). Evaluation draws nothing: it compares the probability with a fixed threshold a block,
-spread evenly over (0, 1) (van der Corput), so that it skips as much as training did and depends on
-the input alone (but for rounding to the mini-batch's peak, 1e-5 of a probability at most).
+Training draws each decision from the gate's probability p; a skipped sample's block is not computed
+in either direction, but for a small random share q of the skipped samples, whose block is computed
+forwards only, to learn what skipping cost. What running the block changes in a sample's loss is
+taken by the trapezoidal rule along the step from x to F(x): the mean of <g, F(x) - x> with g at
+F(x), known where the sample ran, and with g at x, known where it was skipped and explored. Weighted
+by 1/p and 1/((1 - p) q) both keep their expectation. (A first-order estimate from the samples that
+ran alone takes g behind the step only; the loss being convex there, it makes every block look
+harmful and closes all gates.)
+
+How much is skipped is not the gradient's business: one offset, added to all gates' logits, is
+steered so that the skip ratio meets its target. Of each gradient the part that would change the
+cost C of eq. 1 is projected out (Rosen 1960): it moves the skipping to where it costs least.
+Evaluation draws as training does, from a fixed seed, and so skips as much.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..device.counter import Counter
 from ..device.operations import GATE_MACS, Processor
+from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
 from ..numerics.portable import column_sums
 from ..rng import raw_words
-from .slu_gates import GRID_POINTS, GateCell, GateParameters, gate_macs, initial_gates
+from .slu_gates import (
+    GRID_POINTS,
+    LEAST_PROBABILITY,
+    GateCell,
+    GateParameters,
+    gate_macs,
+    initial_gates,
+    logit,
+)
 
-SMALLEST_PROBABILITY = 0.1  # bounds the weight 1/p
-SKIP_DECAY = 0.8  # of the running skip ratio that steers alpha
-INTEGRAL_GAIN = 0.02
-PROPORTIONAL_GAIN = 5.0
+GATED = ("identity", "all")
+SKIP_DECAY = 0.9  # of the running skip ratio that steers the offset
+INTEGRAL_GAIN = 0.2
+PROPORTIONAL_GAIN = 4.0
 
 
-def evaluation_thresholds(blocks: int) -> np.ndarray:
-    """Van der Corput sequence (base 2), float64 [blocks] in (0, 1): 1/2, 1/4, 3/4, 1/8, ..."""
-    values = []
-    for index in range(1, blocks + 1):
-        value, base = 0.0, 0.5
-        while index:
-            value += base * (index & 1)
-            index >>= 1
-            base /= 2
-        values.append(value)
-    return np.array(values)
+def gated_blocks(spec: NetworkSpec, gated: str) -> tuple[bool, ...]:
+    """Which of the skippable blocks have a gate, bool [skippable blocks].
+
+    "all"; or "identity": those whose shortcut is the identity, but for the one right behind the
+    stem. A transition's shortcut pads with zeros and so cannot stand for the block, and the first
+    block makes of the stem's edges the features that all others refine; skipping either costs many
+    times what skipping an identity block does (the authors' code never skips the first one).
+    """
+    behind_stem = spec.blocks[1].name
+    return tuple(
+        gated == "all" or (block.shortcut == "identity" and block.name != behind_stem)
+        for block in spec.skippable_blocks
+    )
+
+
+def gated_names(spec: NetworkSpec, gated: str) -> frozenset[str]:
+    """The names of the blocks that have a gate."""
+    has = gated_blocks(spec, gated)
+    return frozenset(b.name for b, gate in zip(spec.skippable_blocks, has, strict=True) if gate)
+
+
+def reach(spec: NetworkSpec, gated: str) -> float:
+    """The largest skip ratio that the gated blocks allow."""
+    share = float(spec.block_shares()[np.array(gated_blocks(spec, gated))].sum())
+    return share * (1.0 - LEAST_PROBABILITY)
+
+
+def first_probability(spec: NetworkSpec, target: float, gated: str) -> float:
+    """The probability of running a gated block that skips `target` of all skippable blocks' MACs.
+
+    Raises UserError where the gated blocks are too few for it.
+    """
+    most = reach(spec, gated)
+    share = most / (1.0 - LEAST_PROBABILITY)
+    if target > most:
+        deeper = "take a deeper network or slu.gated = 'all'"
+        advice = deeper if gated == "identity" else "take less"
+        raise UserError(
+            f"slu.skip = {target}: the gated blocks of {spec.name} (slu.gated = {gated!r}) have "
+            f"{share:.0%} of the residual blocks' work and can skip {most:.0%} at most: {advice}"
+        )
+    return 1.0 - target / share
 
 
 class SkipController:
-    """Steers the cost weight alpha (never below 0) so that the skip ratio meets its target."""
+    """Steers the offset of all gates' logits so that the skip ratio meets its target."""
 
-    def __init__(self, target: float) -> None:
+    def __init__(self, target: float, probability: float) -> None:
         self.target = target
         self.skip = target
-        self.integral = 0.0
+        self.integral = logit(probability)
 
     @property
-    def alpha(self) -> float:
-        """Weight of the cost term for the next mini-batch."""
-        return max(0.0, self.integral + PROPORTIONAL_GAIN * (self.target - self.skip))
+    def offset(self) -> float:
+        """What the next mini-batch's logits are raised by."""
+        return self.integral + PROPORTIONAL_GAIN * (self.skip - self.target)
 
     def observe(self, skip: float) -> None:
         """Take in one mini-batch's skip ratio."""
         self.skip = SKIP_DECAY * self.skip + (1.0 - SKIP_DECAY) * skip
-        self.integral = max(0.0, self.integral + INTEGRAL_GAIN * (self.target - self.skip))
+        self.integral += INTEGRAL_GAIN * (self.skip - self.target)
+
+
+@dataclass
+class _Seen:
+    """What a mini-batch has shown of one block: <g, F(x) - x> of samples, float64."""
+
+    ran: np.ndarray | None = None
+    explored: np.ndarray | None = None
 
 
 class SluGates:
@@ -67,88 +122,114 @@ class SluGates:
 
     wants_products = True
 
-    def __init__(self, spec: NetworkSpec, counter: Counter, target: float, seed: int) -> None:
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        counter: Counter,
+        target: float,
+        seed: int,
+        *,
+        gated: str = "identity",
+        explore: float = 0.1,
+    ) -> None:
         self.blocks = spec.skippable_blocks
-        total = sum(block.macs for block in self.blocks)
-        self.cost = np.array([block.macs / total for block in self.blocks])
+        self.cost = spec.block_shares()
+        self.gated = gated_blocks(spec, gated)
+        self.explore = explore
         self.counter = counter
         self.seed = seed
-        self.parameters: GateParameters = initial_gates(spec, 1.0 - target, seed)
+        self.controller = SkipController(target, first_probability(spec, target, gated))
+        chosen = tuple(b for b, has in zip(self.blocks, self.gated, strict=True) if has)
+        self.parameters: GateParameters = initial_gates(chosen, seed)
         self.cell = GateCell(self.parameters)
-        self.controller = SkipController(target)
-        self.thresholds = evaluation_thresholds(len(self.blocks))
+        self._gate_macs = sum(map(gate_macs, chosen))
         self.ran = np.zeros((len(self.blocks), 0), bool)
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         self.samples, self.training = samples, training
-        self.cell.begin(samples)
-        self.ran = np.ones((len(self.blocks), samples), bool)
-        self.products: list[np.ndarray | None] = [None] * len(self.blocks)
-        if training:
-            words = raw_words(self.seed, "gate decisions", iteration, samples * len(self.blocks))
-            self.draws = ((words >> np.uint64(11)) * 2.0**-53).reshape(len(self.blocks), samples)
+        self.cell.begin(samples, self.controller.offset)
+        size = (len(self.blocks), samples)
+        self.ran, self.chosen = np.ones(size, bool), np.zeros(size, bool)
+        self.seen = [_Seen() for _ in self.blocks]
+        kind = "gate decisions" if training else "gate decisions in evaluation"
+        self.draws = self._uniform(kind, iteration)
+        self.exploring = self._uniform("gate exploration", iteration) < self.explore
+
+    def _uniform(self, kind: str, iteration: int) -> np.ndarray:
+        words = raw_words(self.seed, kind, iteration, self.samples * len(self.blocks))
+        return ((words >> np.uint64(11)) * 2.0**-53).reshape(len(self.blocks), self.samples)
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
+        if not self.gated[index]:
+            return self.ran[index]
         block = self.blocks[index]
         geometry = block.units[0].geometry
         rows, columns = (-(-s // -(-s // GRID_POINTS)) for s in (geometry.height, geometry.width))
         features = arithmetic.gate_features(block, stream, GRID_POINTS) / (rows * columns)
         probability = self.cell.step(features)
         self.counter.record(Processor(GATE_MACS, self.samples * gate_macs(block)))
-        threshold = self.draws[index] if self.training else self.thresholds[index]
-        self.ran[index] = threshold < probability
+        self.ran[index] = self.draws[index] < probability
+        if self.training and self.ran[index].any():  # else no batch statistics to explore with
+            self.chosen[index] = ~self.ran[index] & self.exploring[index]
         return self.ran[index]
+
+    def explored(self, index: int) -> np.ndarray:
+        return self.chosen[index]
 
     def scale(self, index: int) -> float:
         return 1.0
 
     def observe(self, index: int, products: np.ndarray) -> None:
-        self.products[index] = products
+        self.seen[index].ran = products
+
+    def observe_explored(self, index: int, products: np.ndarray) -> None:
+        self.seen[index].explored = products
 
     @property
     def skip_ratio(self) -> float:
         """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
         return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
 
-    def gradients(self) -> GateParameters:
-        """Gradients of loss + alpha * C, averaged over the mini-batch; after the network's own.
+    def estimates(self) -> list[np.ndarray]:
+        """Of each gate: estimates of what running its block adds to the loss, float64 [N].
 
-        C is the expected share of the skippable blocks' MACs that run (eq. 1); steering follows.
+        0 for samples that were skipped and not explored; the mean over draws is the estimate.
         """
-        alpha = self.controller.alpha
-        g_probability = []
-        for index, step in enumerate(self.cell.steps):
-            g = np.full(self.samples, alpha * self.cost[index])
-            products = self.products[index]
-            if products is not None:
-                ran = self.ran[index]
-                g[ran] += products / np.maximum(step.probability[ran], SMALLEST_PROBABILITY)
-            g_probability.append(g / self.samples)
-        gradients = self._backward(g_probability)
-        if self.controller.skip > self.controller.target:
-            per_sample = self.cost / self.samples
-            cost = self._backward([np.full(self.samples, share) for share in per_sample])
-            gradients = without_closing(gradients, cost)
+        found, steps = [], iter(self.cell.steps)
+        for index, gated in enumerate(self.gated):
+            if not gated:
+                continue
+            p, seen, estimate = next(steps).probability, self.seen[index], np.zeros(self.samples)
+            ran, chosen = self.ran[index], self.chosen[index]
+            if seen.ran is not None:
+                estimate[ran] = seen.ran / (2.0 * p[ran])
+            if seen.explored is not None:
+                estimate[chosen] = seen.explored / (2.0 * (1.0 - p[chosen]) * self.explore)
+            found.append(estimate)
+        return found
+
+    def gradients(self) -> GateParameters:
+        """Gradients of the loss averaged over the mini-batch, without what would change the cost.
+
+        The cost is the expected share of the skippable blocks' MACs that run (eq. 1). Steering
+        follows, so this is asked for once a mini-batch.
+        """
+        gradients = self._backward([g / self.samples for g in self.estimates()])
+        shares = [share for share, gated in zip(self.cost, self.gated, strict=True) if gated]
+        cost = self._backward([np.full(self.samples, s / self.samples) for s in shares])
         self.controller.observe(self.skip_ratio)
-        return gradients
+        return at_equal_cost(gradients, cost)
 
     def _backward(self, g_probability: list[np.ndarray]) -> GateParameters:
-        macs = 2 * self.samples * sum(map(gate_macs, self.blocks))
-        self.counter.record(Processor(GATE_MACS, macs))
+        self.counter.record(Processor(GATE_MACS, 2 * self.samples * self._gate_macs))
         return self.cell.backward(g_probability)
 
 
-def without_closing(gradients: GateParameters, cost: GateParameters) -> GateParameters:
-    """Gradient projection (Rosen 1960): take out the part whose descent would skip still more.
-
-    Used beyond the target only. Early in training a block can hurt more than it helps; its gate
-    would close, the block would see no samples and never learn, and since alpha is never negative
-    nothing would open the gate again. `cost` is the gradient of C; steps that open gates, and
-    those that leave C as it is, pass.
-    """
+def at_equal_cost(gradients: GateParameters, cost: GateParameters) -> GateParameters:
+    """Gradient projection (Rosen 1960): without the part along `cost`, the gradient of C."""
     along = math.fsum(float(column_sums((gradients[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
     norm = math.fsum(float(column_sums((cost[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
-    if along <= 0 or norm == 0:
+    if norm == 0:
         return gradients
     scale = np.float32(along / norm)
     return {name: gradient - scale * cost[name] for name, gradient in gradients.items()}

@@ -2,12 +2,14 @@
 """The gates of SLU: a shared LSTM that looks at each block's input (SkipNet, Wang et al. 2018).
 
 Per block: channel sums over a small grid of positions, a linear map to 10 numbers (one map a
-channel count), one LSTM cell of 10 units shared by all blocks, a linear map to the probability that
-the block runs. All on the PS, in host floats that are alike on every machine (numerics.portable).
+channel count), one LSTM cell of 10 units shared by all blocks, a linear map and a bias of the
+block's own to the probability that it runs, which stays off 0 and 1 so that both sides are seen.
+All on the PS, in host floats that are alike on every machine (numerics.portable).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +20,15 @@ from ..rng import generator
 
 HIDDEN = 10
 GRID_POINTS = 4  # 4 x 4 positions: full pooling would cost more than the gate itself
+LEAST_PROBABILITY, MOST_PROBABILITY = 0.02, 0.98  # of running a block
 GateParameters = dict[str, np.ndarray]
+
+
+def logit(probability: float) -> float:
+    """The logit of a gate that runs its block with `probability`, between the bounds."""
+    share = (probability - LEAST_PROBABILITY) / (MOST_PROBABILITY - LEAST_PROBABILITY)
+    share = min(max(share, 1e-3), 1.0 - 1e-3)
+    return math.log(share / (1.0 - share))
 
 
 def gate_macs(block: Block) -> int:
@@ -41,10 +51,10 @@ def gate_share(spec: NetworkSpec) -> float:
     return gates / (2 * spec.forward_macs)
 
 
-def initial_gates(spec: NetworkSpec, run_probability: float, seed: int) -> GateParameters:
-    """Small random maps; the output bias makes every block run with `run_probability`."""
+def initial_gates(blocks: tuple[Block, ...], seed: int) -> GateParameters:
+    """Of the gated blocks: small random maps, and biases of 0."""
     parameters: GateParameters = {}
-    for channels in sorted({b.units[0].geometry.channels for b in spec.skippable_blocks}):
+    for channels in sorted({b.units[0].geometry.channels for b in blocks}):
         normal = generator(seed, f"gate map of {channels} channels").standard_normal(
             (channels, HIDDEN)
         )
@@ -55,8 +65,7 @@ def initial_gates(spec: NetworkSpec, run_probability: float, seed: int) -> GateP
     parameters["gate.bias"] = np.zeros(4 * HIDDEN)
     normal = generator(seed, "gate.output").standard_normal((HIDDEN, 1))
     parameters["gate.output"] = normal / np.sqrt(HIDDEN)
-    odds = run_probability / (1.0 - run_probability)
-    parameters["gate.output_bias"] = np.array([float(np.log(odds))])
+    parameters["gate.block_bias"] = np.zeros(len(blocks))
     return {name: value.astype(np.float32) for name, value in parameters.items()}
 
 
@@ -72,6 +81,7 @@ class _Step:
     gates: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # input, forget, candidate, output
     cell: np.ndarray
     hidden: np.ndarray
+    open: np.ndarray  # sigmoid of the logit
     probability: np.ndarray
 
 
@@ -82,9 +92,10 @@ class GateCell:
         self.parameters = parameters
         self.steps: list[_Step] = []
 
-    def begin(self, samples: int) -> None:
-        """A new mini-batch: zero state."""
+    def begin(self, samples: int, offset: float) -> None:
+        """A new mini-batch: zero state; `offset` is added to every logit."""
         self.steps.clear()
+        self._offset = offset
         self._hidden = np.zeros((samples, HIDDEN))
         self._cell = np.zeros((samples, HIDDEN))
 
@@ -102,7 +113,9 @@ class GateCell:
         gates = (sigmoid(i), sigmoid(f + 1.0), tanh(c), sigmoid(o))  # +1: remember at first
         cell = gates[1] * self._cell + gates[0] * gates[2]
         hidden = gates[3] * tanh(cell)
-        logit = product(hidden, weights["gate.output"])[:, 0] + weights["gate.output_bias"][0]
+        bias = weights["gate.block_bias"][len(self.steps)]
+        logits = product(hidden, weights["gate.output"])[:, 0] + bias + self._offset
+        opened = sigmoid(logits)
         step = _Step(
             map_name,
             features,
@@ -112,7 +125,8 @@ class GateCell:
             gates,
             cell,
             hidden,
-            sigmoid(logit),
+            opened,
+            LEAST_PROBABILITY + (MOST_PROBABILITY - LEAST_PROBABILITY) * opened,
         )
         self._hidden, self._cell = hidden, cell
         self.steps.append(step)
@@ -127,11 +141,12 @@ class GateCell:
         gradients = {name: np.zeros_like(value) for name, value in weights.items()}
         g_hidden = np.zeros_like(self._hidden)
         g_cell = np.zeros_like(self._cell)
-        for step, g_p in zip(reversed(self.steps), reversed(g_probability), strict=True):
-            p = step.probability
-            g_logit = (g_p * p * (1.0 - p))[:, None]
+        slope = MOST_PROBABILITY - LEAST_PROBABILITY
+        for index in reversed(range(len(self.steps))):
+            step = self.steps[index]
+            g_logit = (g_probability[index] * slope * step.open * (1.0 - step.open))[:, None]
             gradients["gate.output"] += product(step.hidden.T, g_logit)
-            gradients["gate.output_bias"] += column_sums(g_logit)
+            gradients["gate.block_bias"][index] = column_sums(g_logit)[0]
             g_hidden = g_hidden + product(g_logit, weights["gate.output"].T)
             g_sums, g_cell = _cell_backward(step, g_hidden, g_cell)
             gradients["gate.bias"] += column_sums(g_sums)

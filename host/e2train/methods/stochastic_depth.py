@@ -36,8 +36,14 @@ class StochasticDepth:
     def __init__(self, spec: NetworkSpec, skip_ratio: float, seed: int) -> None:
         blocks = len(spec.skippable_blocks)
         self.survival = survival_probabilities(blocks, skip_ratio)
+        self.cost = spec.block_shares()
         self.seed = seed
         self.ran = np.zeros((blocks, 0), bool)
+
+    @property
+    def skip_ratio(self) -> float:
+        """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
+        return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         self.training = training
@@ -53,5 +59,10 @@ class StochasticDepth:
     def scale(self, index: int) -> float:
         return 1.0 if self.training else float(self.survival[index])
 
+    def explored(self, index: int) -> np.ndarray:
+        return np.zeros_like(self.ran[index])
+
     def observe(self, index: int, products: np.ndarray) -> None:
         raise AssertionError("stochastic depth learns nothing from products")
+
+    observe_explored = observe

@@ -66,6 +66,13 @@ class Arithmetic(ABC):
         """
 
     @abstractmethod
+    def explore(self, block: Block, stream: Value, residual: Value) -> Value:
+        """The block's result for other samples than those of its last forward pass.
+
+        With that pass's batch statistics and exponents; nothing is kept for a backward pass.
+        """
+
+    @abstractmethod
     def classify(self, stream: Value) -> np.ndarray:
         """Average pooling and the linear layer: logits float64 [N, classes]."""
 

@@ -121,14 +121,14 @@ class FloatArithmetic(Arithmetic):
     def _running(self, unit: Unit, y: Array) -> tuple[Array, np.ndarray, np.ndarray]:
         mean = self.parameters[f"{unit.name}.running_mean"]
         variance = self.parameters[f"{unit.name}.running_variance"]
+        return self._normalised(unit, y, mean, variance), mean, variance
+
+    def _normalised(self, unit: Unit, y: Array, mean: np.ndarray, variance: np.ndarray) -> Array:
+        """Batch norm with given statistics, float32 [K]."""
         slope = self.parameters[f"{unit.name}.gamma"] / np.sqrt(variance + np.float32(EPSILON))
         offset = self.parameters[f"{unit.name}.beta"] - slope * mean
         put = self.backend.put
-        return (
-            y * put(slope[None, :, None, None]) + put(offset[None, :, None, None]),
-            mean,
-            variance,
-        )
+        return y * put(slope[None, :, None, None]) + put(offset[None, :, None, None])
 
     def _batch(self, unit: Unit, y: Array) -> tuple[Array, np.ndarray, np.ndarray]:
         gamma, beta = self.parameters[f"{unit.name}.gamma"], self.parameters[f"{unit.name}.beta"]
@@ -152,15 +152,30 @@ class FloatArithmetic(Arithmetic):
         z, mean, variance = self._batch(unit, y) if self.training else self._running(unit, y)
         if scale != 1.0:
             z = z * scale
-        if residual is not None:
-            z = z + residual
-        if unit.activation != "none":
-            z = self.backend.clip(z, 0.0, 6.0 if unit.activation == "relu6" else None)
+        z = self._activated(unit, z, residual)
         self._count_unit("normalise", unit, samples, 1 if residual is None else 2, 1)
         if self.training:
             self.counter.record(Processor(UNITS, 1))
             self._memory[unit.name] = _Memory(x, w, y, z, mean, variance)
         return z
+
+    def _activated(self, unit: Unit, z: Array, residual: Array | None) -> Array:
+        if residual is not None:
+            z = z + residual
+        if unit.activation == "none":
+            return z
+        return self.backend.clip(z, 0.0, 6.0 if unit.activation == "relu6" else None)
+
+    def explore(self, block: Block, stream: Array, residual: Array) -> Array:
+        h, samples = stream, self.samples(stream)
+        for unit in block.units:
+            memory, last = self._memory[unit.name], unit is block.units[-1]
+            y = self.backend.convolve(h, memory.weights, unit.geometry)
+            self._count("forward", unit.name, unit.geometry, samples)
+            z = self._normalised(unit, y, memory.mean, memory.variance)
+            h = self._activated(unit, z, residual if last else None)
+            self._count_unit("normalise", unit, samples, 2 if last else 1, 1)
+        return h
 
     def classify(self, stream: Array) -> np.ndarray:
         last = self.spec.blocks[-1].units[-1].geometry

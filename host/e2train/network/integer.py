@@ -275,6 +275,48 @@ class FixedArithmetic(Arithmetic):
             )
         return output
 
+    def explore(self, block: Block, stream: FixedTensor, residual: FixedTensor) -> FixedTensor:
+        first = block.units[0].geometry
+        exponent = self._memory[block.units[0].name].x.exponent
+        tensor = self.device.narrow(stream.tensor, exponent - stream.exponent)
+        h = FixedTensor(tensor, stream.samples, exponent)
+        self.counter.record(
+            Vector("narrow", block.name, h.samples, first.input_size, first.channels, 16, 8)
+        )
+        for unit in block.units:
+            last = unit is block.units[-1]
+            h = self._explore_unit(unit, h, last, residual if last else None)
+        return h
+
+    def _explore_unit(
+        self, unit: Unit, x: FixedTensor, last: bool, residual: FixedTensor | None
+    ) -> FixedTensor:
+        memory = self._memory[unit.name]
+        shift = memory.y.exponent - x.exponent - memory.weight_exponent
+        y = self.device.convolve(x.tensor, memory.weights, unit.geometry, shift).y
+        self._count_forward(unit.name, unit.geometry, x.samples)
+        exponent = memory.output.exponent
+        multiplier, offset, shift = bn.forward_coefficients(
+            self.parameters[f"{unit.name}.gamma"],
+            self.parameters[f"{unit.name}.beta"],
+            memory.stats,
+            memory.y.exponent,
+            exponent,
+        )
+        z = self.device.normalise(
+            y,
+            multiplier,
+            offset,
+            shift,
+            residual=None if residual is None else residual.tensor,
+            rectify=unit.activation != "none",
+            ceiling=memory.ceiling,
+            bits=self.settings.stream_bits if last else 8,
+        )
+        read, written = 16 if residual is None else 32, 16 if last else 8
+        self._count_unit("normalise", unit, x.samples, read, written)
+        return FixedTensor(z.tensor, x.samples, exponent)
+
     def _count_unit(self, kind: str, unit: Unit, samples: int, read: int, written: int) -> None:
         """Work on a unit's output, in bits an element."""
         size, channels = unit.geometry.output_size, unit.geometry.filters

@@ -26,11 +26,18 @@ class SkipPolicy(Protocol):
     ran: np.ndarray
     """bool [skippable blocks, N]: which samples of the last mini-batch ran each block."""
 
+    @property
+    def skip_ratio(self) -> float:
+        """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
+
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         """A new mini-batch."""
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
         """bool [N]: which samples run skippable block `index`."""
+
+    def explored(self, index: int) -> np.ndarray:
+        """bool [N]: which of the skipped samples are computed forwards all the same, to learn."""
 
     def scale(self, index: int) -> float:
         """Factor on the block's residual branch (1 but for stochastic depth's evaluation)."""
@@ -42,6 +49,18 @@ class SkipPolicy(Protocol):
     def observe(self, index: int, products: np.ndarray) -> None:
         """<g, F(x) - x> of the samples that ran block `index`, float64 [samples that ran]."""
 
+    def observe_explored(self, index: int, products: np.ndarray) -> None:
+        """The same of the explored samples, with g behind the block that they skipped."""
+
+
+@dataclass
+class _Explored:
+    """Samples that skipped a block, what they kept, and what the block would have made of them."""
+
+    samples: np.ndarray
+    before: Value
+    after: Value
+
 
 @dataclass
 class _Passage:
@@ -52,6 +71,7 @@ class _Passage:
     ran: np.ndarray | None  # sample indices; None: all
     before: Value  # shortcut of the samples that ran
     after: Value
+    explored: _Explored | None = None
 
 
 @dataclass
@@ -116,7 +136,7 @@ class Network:
             return carried
         x = stream if ran is None else self._take(block.units[0].geometry.input_size, stream, ran)
         size = block.units[-1].geometry.output_size
-        residual = carried if ran is None else self._take(size, carried, ran)
+        residual = self._residual(block, x, carried, ran)
         h = arithmetic.block_input(block, x)
         for unit in block.units[:-1]:
             h = arithmetic.unit_forward(unit, h, last=False, residual=None)
@@ -124,8 +144,30 @@ class Network:
             block.units[-1], h, last=True, residual=residual, scale=scale
         )
         if training:
-            self._passages.append(_Passage(block, index, ran, residual, after))
+            explored = None if ran is None else self._explore(block, index, stream, carried)
+            self._passages.append(_Passage(block, index, ran, residual, after, explored))
         return after if ran is None else self._merge(size, carried, ran, after)
+
+    def _residual(self, block: Block, x: Value, carried: Value, ran: np.ndarray | None) -> Value:
+        """The shortcut of the samples that run; the identity's is the block's input itself."""
+        if ran is None:
+            return carried
+        if block.shortcut == "identity":
+            return x
+        return self._take(block.units[-1].geometry.output_size, carried, ran)
+
+    def _explore(
+        self, block: Block, index: int | None, stream: Value, carried: Value
+    ) -> _Explored | None:
+        """Skipped samples through the block, forwards, with the statistics of those that ran."""
+        if self.policy is None or index is None:
+            return None
+        samples = np.flatnonzero(self.policy.explored(index))
+        if not len(samples):
+            return None
+        x = self._take(block.units[0].geometry.input_size, stream, samples)
+        before = self._residual(block, x, carried, samples)
+        return _Explored(samples, before, self.arithmetic.explore(block, x, before))
 
     def _take(self, size: int, value: Value, ran: np.ndarray) -> Value:
         """The samples that run, of a tensor of `size` elements a sample."""
@@ -170,6 +212,7 @@ class Network:
         if self.policy is not None and passage.index is not None and self.policy.wants_products:
             products = arithmetic.gate_products(block, g, passage.after, passage.before)
             self.policy.observe(passage.index, products)
+            self._observe_explored(passage, stream)
         g = arithmetic.output_mask(block.units[-1], g)
         residual = arithmetic.shortcut_backward(block, g) if block.skippable else None
         back = self._units_backward(block.units, g, residual, block.name == "stem", gradients)
@@ -177,6 +220,14 @@ class Network:
             return back
         carried = arithmetic.shortcut_backward(block, stream)
         return self._merge(block.units[0].geometry.input_size, carried, ran, back)
+
+    def _observe_explored(self, passage: _Passage, stream: Value) -> None:
+        explored, block = passage.explored, passage.block
+        if explored is None or self.policy is None or passage.index is None:
+            return
+        g = self._take(block.units[-1].geometry.output_size, stream, explored.samples)
+        products = self.arithmetic.gate_products(block, g, explored.after, explored.before)
+        self.policy.observe_explored(passage.index, products)
 
     def _units_backward(
         self,

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..device.geometry import Geometry
 
 
@@ -69,6 +71,11 @@ class NetworkSpec:
     def skippable_blocks(self) -> tuple[Block, ...]:
         """The blocks that gates may skip."""
         return tuple(block for block in self.blocks if block.skippable)
+
+    def block_shares(self) -> np.ndarray:
+        """Each skippable block's share of the MACs of them all, float64 [skippable blocks]."""
+        macs = np.array([block.macs for block in self.skippable_blocks], np.float64)
+        return macs / macs.sum()
 
 
 def linear(channels: int, classes: int) -> Geometry:

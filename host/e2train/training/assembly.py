@@ -76,7 +76,8 @@ def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) ->
     seed = experiment.train.seed
     policy: SluGates | StochasticDepth | None = None
     if experiment.slu.skip:
-        policy = SluGates(spec, counter, experiment.slu.skip, seed)
+        slu = experiment.slu
+        policy = SluGates(spec, counter, slu.skip, seed, gated=slu.gated, explore=slu.explore)
     elif experiment.stochastic_depth.skip:
         policy = StochasticDepth(spec, experiment.stochastic_depth.skip, seed)
     parameters = initial_parameters(spec, seed)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Top-1 and top-5 accuracy on a test set; its work is counted apart from training's."""
+"""Top-1 and top-5 accuracy on a test set, with the work it took, counted apart from training's.
+
+Gates draw in evaluation as they do in training, from a seed and the picture's place, so that it
+skips as much and comes out alike each time.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,17 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Percent correct among the best one and the best five answers, and the mean loss."""
+    """Percent correct among the best one and the best five answers, the mean loss, and the work.
+
+    skip: share of the residual blocks' multiply-accumulates that was skipped, in percent (None
+    where nothing can be); macs: multiply-accumulates a picture, the gates' included.
+    """
 
     top1: float
     top5: float
     loss: float
+    skip: float | None
+    macs: float
 
 
 def evaluate(
@@ -33,11 +43,14 @@ def evaluate(
     own, counters = network.parameters, _swap_counters(network, None)
     network.parameters = own if parameters is None else parameters
     first = five = 0
-    loss = 0.0
+    loss = skipped = 0.0
     try:
         for start in range(0, len(labels), BATCH):
             wanted = labels[start : start + BATCH]
-            logits = network.logits(images[start : start + BATCH], 0, training=False)
+            part = images[start : start + BATCH]
+            logits = network.logits(part, start // BATCH, training=False)
+            if network.policy is not None:
+                skipped += network.policy.skip_ratio * len(wanted)
             loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
             score = logits[np.arange(len(wanted)), wanted][:, None]
             # of equal answers the lower class comes first, and what is no number never does
@@ -47,9 +60,15 @@ def evaluate(
             five += int((better < 5).sum())
     finally:
         network.parameters = own
-        _swap_counters(network, counters)
+        work = _swap_counters(network, counters)
     total = len(labels)
-    return Accuracy(100.0 * first / total, 100.0 * five / total, loss / total)
+    return Accuracy(
+        100.0 * first / total,
+        100.0 * five / total,
+        loss / total,
+        None if network.policy is None else 100.0 * skipped / total,
+        work.macs / total,
+    )
 
 
 def _swap_counters(network: Network, counter: Counter | None) -> Counter:

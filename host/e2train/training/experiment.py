@@ -16,6 +16,7 @@ from ..data.load import DATASETS
 from ..errors import UserError
 from ..methods import psg
 from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
+from ..methods.slu import GATED, first_probability
 from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
 from .finetune import ALL_LAYERS, MODES
@@ -88,11 +89,18 @@ class SmdSettings:
 
 @dataclass(frozen=True)
 class SluSettings:
-    """[slu]: target skip ratio (0: no gates), the gates' rate, share of the run they wait."""
+    """[slu]: target skip ratio over all residual blocks (0: no gates) and how gates learn.
+
+    gated: which blocks have a gate, "identity" or "all"; lr: the gates' rate, which falls with the
+    weights'; warmup: share of the run that they wait; explore: share of the skipped samples that
+    are computed forwards to learn what skipping costs.
+    """
 
     skip: float = 0.0
-    lr: float = 0.02
-    warmup: float = 0.25
+    gated: str = "identity"
+    lr: float = 0.05
+    warmup: float = 0.1
+    explore: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -257,8 +265,8 @@ def check(e: Experiment) -> None:
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
-    last = e.schedule.rate(e.offered)
-    dropped = f"a learning rate after the last drop ({last:.3g}) of {LEAST_RATE:.3g} or more"
+    last = e.schedule.rate(e.offered - 1)
+    dropped = f"a learning rate at the end ({last:.3g}) of {LEAST_RATE:.3g} or more"
     need(last >= LEAST_RATE, "train.drop_factor", t.drop_factor, dropped)
     m = e.method
     need(m.arithmetic in ARITHMETICS, "method.arithmetic", m.arithmetic, " or ".join(ARITHMETICS))
@@ -271,8 +279,11 @@ def check(e: Experiment) -> None:
     need(0 <= p.beta <= 1, "psg.beta", p.beta, "0 to 1")
     need(2 <= p.x_msb_bits < 8, "psg.x_msb_bits", p.x_msb_bits, "2 to 7")
     need(2 <= p.g_msb_bits < 16, "psg.g_msb_bits", p.g_msb_bits, "2 to 15")
-    possible = e.slu.skip == 0 or 1e-3 <= e.slu.skip <= 1 - 1e-3
-    need(possible, "slu.skip", e.slu.skip, "0, or 0.001 to 0.999")
+    need(0 <= e.slu.skip < 1, "slu.skip", e.slu.skip, "0 to below 1")
+    need(e.slu.gated in GATED, "slu.gated", e.slu.gated, " or ".join(GATED))
+    need(0 < e.slu.explore <= 1, "slu.explore", e.slu.explore, "above 0 to 1")
+    if e.slu.skip:
+        first_probability(network_spec(e.network, (3, 32, 32), 10), e.slu.skip, e.slu.gated)
     fits = not e.slu.skip or t.batch <= PRODUCT_TERMS
     need(fits, "train.batch", t.batch, f"at most {PRODUCT_TERMS} with slu.skip")
     need(LEAST_RATE <= e.slu.lr < 1e3, "slu.lr", e.slu.lr, rates)

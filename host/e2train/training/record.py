@@ -22,6 +22,7 @@ from .experiment import Experiment
 from .metering import RunEnergy
 from .tallies import Tallies
 
+OLD_GATES = "gates/gate.output_bias"
 RESULT = "result.json"
 
 
@@ -79,6 +80,8 @@ def result(
             "energy_provenance": energy.get("provenance"),
             "energy_missing": metering.reason(),
             "skip_ratio": tallies.skip_ratio,
+            "evaluation_skip": accuracy.skip,
+            "evaluation_macs": accuracy.macs,
             "predictor_share": tallies.predictor_share,
             "seconds": seconds,
         },
@@ -124,6 +127,11 @@ def same_run(
 
 def restore(path: Path, saved: Checkpoint, groups: dict[str, dict[str, np.ndarray]]) -> None:
     """Copy a checkpoint's arrays into their places; UserError unless each has one and fits it."""
+    if OLD_GATES in saved.arrays:
+        raise UserError(
+            f"{path}: is of the earlier gate layout ({OLD_GATES}: one bias for all blocks), which "
+            "cannot go on; train the run anew"
+        )
     places = {f"{group}/{name}": a for group, table in groups.items() for name, a in table.items()}
     for name in sorted(places.keys() | saved.arrays.keys()):
         place, found = places.get(name), saved.arrays.get(name)

@@ -23,6 +23,7 @@ from ..device.counter import Counter
 from ..device.operations import LOGITS, Operation, Processor
 from ..errors import UserError
 from ..files import write_text
+from ..methods.slu import gated_names
 from ..network.models import network_spec
 from ..rng import generator
 from .experiment import Experiment, load_experiment
@@ -103,13 +104,15 @@ class Replay:
         return [{name: ran[index] for name, ran in drawn.items()} for index in range(run)]
 
     def _operations(self, chosen: dict[str, int]) -> list[Operation]:
+        slu = self.experiment.slu
         return operations(
             self.spec,
             self.scheme,
             self.batch,
             ran=lambda block: chosen[block.name],
             predicted={**dict.fromkeys(self._layers, 0.0), **self._shares},
-            gated=self.experiment.slu.skip > 0,
+            explored=lambda block: round((self.batch - chosen[block.name]) * slu.explore),
+            gated=gated_names(self.spec, slu.gated) if slu.skip else (),
         )
 
     @property

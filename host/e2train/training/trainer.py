@@ -163,11 +163,12 @@ class Trainer:
         gates, policy = self.parts.gates, self.parts.policy
         if policy is not None:
             self.tallies.add_decisions(policy.ran)
-        slu = self.experiment.slu
-        ready = not self._last_only and iteration >= slu.warmup * self.experiment.offered
-        if gates is not None and self.gate_optimiser is not None and ready:
-            # a constant rate, so that alpha can steer the skip ratio to the very end
-            self.gate_optimiser.step(gates.parameters, gates.gradients(), self.experiment.slu.lr)
+        if gates is None or self.gate_optimiser is None or self._last_only:
+            return
+        gradients, e = gates.gradients(), self.experiment  # steers the skip ratio, too
+        if iteration >= e.slu.warmup * e.offered:
+            falling = e.schedule.rate(iteration) / e.schedule.lr
+            self.gate_optimiser.step(gates.parameters, gradients, e.slu.lr * falling)
 
     def _stop_if_diverged(self, iteration: int, loss: float) -> None:
         limit = DIVERGED * math.log(max(self.dataset.classes, 2))
@@ -218,7 +219,7 @@ class Trainer:
             skip_ratio=self.tallies.skip_ratio or 0.0,
             block_skip=self.tallies.block_skip,
             predictor_share=shares,
-            alpha=None if gates is None else gates.controller.alpha,
+            gate_offset=None if gates is None else gates.controller.offset,
         )
         now = time.monotonic()
         each = (now - self._clock) / self.experiment.train.log_every
@@ -237,6 +238,8 @@ class Trainer:
             top1=found.top1,
             top5=found.top5,
             loss=found.loss,
+            skip=found.skip,
+            evaluation_macs=found.macs,
             weights="current" if parameters is None else "swa",
             **self._standing(),
         )

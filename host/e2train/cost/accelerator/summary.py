@@ -12,6 +12,7 @@ from typing import Any
 from ...device.accelerator.tiling.array import HARDWARE, Hardware
 from ...device.accelerator.tiling.cycles import Tally
 from ...device.operations import GATE_MACS, Operation, Processor
+from ...methods.slu import gated_names
 from ...network.spec import NetworkSpec
 from ..board import PROCESSOR, VECTOR_UNIT, BoardModel, Phase
 from ..counts import FIXED8, FULL_SIGN, PSG, operations
@@ -51,8 +52,9 @@ class Question:
         """The fabric's clock."""
         return self.hardware.clock_mhz * 1e6
 
-    def operations(self, gated: bool = False) -> list[Operation]:
-        """Of one iteration in which every sample runs every block."""
+    def operations(self, gates: bool = False) -> list[Operation]:
+        """Of one iteration in which every sample runs every block; `gates`: with SLU's."""
+        gated = gated_names(self.spec, "identity") if gates else frozenset()
         scheme, predicted = SCHEMES[self.method], float(self.predicted)
         return operations(self.spec, scheme, self.batch, predicted=predicted, gated=gated)
 
@@ -207,7 +209,7 @@ def _budget(
     """Seconds of an iteration by who does what, and the vector unit's layers on the Arm."""
     seconds = {phase.name: phase.seconds for phase in phases}
     launches = sum(one.launches for one in work)
-    shares = board.processor(question.operations(gated=True), launches)
+    shares = board.processor(question.operations(gates=True), launches)
     return {
         "convolutions_s": sum(seconds[name] for name in CONVOLUTIONS),
         "vector_unit_s": seconds[VECTOR_UNIT],

@@ -10,12 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 from ...data.cifar import LAYOUTS, SHAPE
-from ...device.operations import GATE_MACS, MERGE, TAKE, Vector
+from ...device.operations import GATE_MACS, MERGE, TAKE, Operation, Vector
+from ...methods.slu import first_probability, gated_names
 from ...network.models import network_spec
 from ...network.spec import NetworkSpec
 from ..board import PROCESSOR, VECTOR_UNIT, BoardModel
 from ..counts import PSG, operations
 from ..energy import EnergyModel
+from ..summary import EXPLORED
 from ..text_table import TextTable, percent, print_documented
 from .launches import CONVOLUTIONS
 from .summary import Question, hardware_summary
@@ -228,23 +230,33 @@ def mobilenet_table() -> TextTable:
     return table
 
 
+def _skipping(spec: NetworkSpec, skip: int) -> tuple[list[Operation], int]:
+    """An iteration of which gates skip `skip` percent, and the samples that a gated block runs."""
+    if not skip:
+        return operations(spec, PSG, BATCH, predicted=0.6), BATCH
+    gated = gated_names(spec, "identity")
+    samples = round(BATCH * first_probability(spec, skip / 100, "identity"))
+    work = operations(
+        spec,
+        PSG,
+        BATCH,
+        ran=lambda block: samples if block.name in gated else BATCH,
+        explored=lambda _: round((BATCH - samples) * EXPLORED),
+        predicted=0.6,
+        gated=gated,
+    )
+    return work, samples
+
+
 def skip_table() -> TextTable:
-    """Seconds of a PSG iteration when gates skip a share of every block's samples."""
+    """Seconds of a PSG iteration when gates skip a share of the residual blocks' work."""
     spec, board = _spec(NETWORK), BoardModel(EnergyModel.load(), float32=False)
     table = TextTable(
         "With SLU",
         ("skipped", "samples", "convolutions", "moves", "vector unit else", "gates", "rest", "all"),
     )
     for skip in (0, *SKIPS):
-        samples = BATCH * (100 - skip) // 100
-        work = operations(
-            spec,
-            PSG,
-            BATCH,
-            ran=lambda _, samples=samples: samples,  # type: ignore[misc]
-            predicted=0.6,
-            gated=skip > 0,
-        )
+        work, samples = _skipping(spec, skip)
         time = {phase.name: phase.seconds for phase in board.phases(work)}
         moves = [one for one in work if isinstance(one, Vector) and one.kind in (TAKE, MERGE)]
         moved = sum(one.seconds for one in board.phases(moves) if one.name == VECTOR_UNIT)

@@ -11,6 +11,41 @@ import typer
 from ..errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Results beside the paper's claims.")
+FOLDER = Path("docs/results")
+
+
+@app.command()
+def pack(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Finished run folders, or folders that hold them."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Archive to write, NAME.tar.xz.")
+    ],
+    points: Annotated[int, typer.Option(min=1, help="Progress events kept of each run.")] = 400,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an archive.")] = False,
+) -> None:
+    """Pack finished runs small: result, experiment and events, without meter logs and paths."""
+    from ..results.pack import pack as pack_runs
+
+    count = pack_runs(runs, out, points=points, again=replace)
+    typer.echo(f"{out}: {count} runs, {out.stat().st_size:,} bytes")
+
+
+@app.command()
+def build(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with logs/, data/ and README.md.")
+    ] = FOLDER,
+) -> None:
+    """Rebuild the pages and figures of docs/results from its packed runs and data."""
+    from ..results import build as results
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; run this where docs/results is, or name it")
+    written = results.write(folder, results.build(folder))
+    typer.echo(f"{folder}: {len(written)} files")
 
 
 @app.command("sign-errors")

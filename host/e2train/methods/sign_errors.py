@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,11 @@ def sign_counts(
     device: Device, x: np.ndarray, g: np.ndarray, geometry: Geometry, grid: Grid
 ) -> Iterator[SignCount]:
     """Counts for each predictor of `grid`: x int8 [N,C,H,W], g int16 [N,K,P,Q] of one layer."""
-    layer = {"stride": geometry.stride, "padding": geometry.padding, "groups": geometry.groups}
+    layer: dict[str, Any] = {
+        "stride": geometry.stride,
+        "padding": geometry.padding,
+        "groups": geometry.groups,
+    }
     full = np.sign(device.conv_backward_weight(x, g, geometry.kernel, **layer))
     for truncate in grid.truncate:
         for x_bits in grid.x_msb_bits:

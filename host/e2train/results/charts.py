@@ -101,9 +101,7 @@ def charts_of(page: Page, groups: Sequence[Group]) -> dict[str, tuple[Chart, str
         made = {"stages": stages(seen)}
     else:
         made = {page.x: against_paper(seen), "joules": against_joules(seen)}
-    return {
-        f"{page.stem}-{name}": (chart, seen.place) for name, chart in made.items() if chart
-    }
+    return {f"{page.stem}-{name}": (chart, seen.place) for name, chart in made.items() if chart}
 
 
 # ---- beside the paper ---------------------------------------------------------------------------
@@ -117,7 +115,7 @@ XLABELS = {
 
 def against_paper(seen: Shown) -> Chart | None:
     """Top-1 less that of the page's first row, against energy, skip ratio or mini-batches."""
-    points = [*_paper_points(seen.page), *_our_points(seen)]
+    points = [*_our_points(seen), *_paper_points(seen.page)]
     if not points:
         return None
     base = seen.page.rows[0].name
@@ -212,10 +210,9 @@ def _scatter(axes: Axes, points: Sequence[Point], theme: Theme) -> None:
             point.x, point.y, xerr=point.x_half or None, yerr=point.y_half or None,
             color=color, marker=MARKERS[point.key], markersize=11 if point.key == "e2train" else 7,
             markerfacecolor="none" if point.paper else color, linestyle="", capsize=3,
-            elinewidth=1.1, label=None if point.paper or label in named else label,
+            elinewidth=1.1, label=None if label in named else label,
         )  # fmt: skip
-        if not point.paper:
-            named.add(label)
+        named.add(label)
     if any(point.paper for point in points):
         axes.plot([], [], "o", color=theme.muted, markerfacecolor="none", label=PAPER_NAME)
 
@@ -241,7 +238,9 @@ def against_joules(seen: Shown) -> Chart | None:
         "Top-1 accuracy against the board's energy for the whole training, modelled. Bars: 95 % "
         f"intervals. {_hypothetical(seen)}"
     ).strip()
-    said = "; ".join(f"{row.name}: {words(top)} % at {joules:,.0f} J" for row, _, top, joules in found)
+    said = "; ".join(
+        f"{row.name}: {words(top)} % at {joules:,.0f} J" for row, _, top, joules in found
+    )
 
     def draw(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
@@ -255,7 +254,9 @@ def against_joules(seen: Shown) -> Chart | None:
 
 
 def _dagger(found: Sequence[tuple[Row, Group, Estimate, float]]) -> str:
-    return "\n(32-bit: hypothetical hardware)" if any(g.hypothetical for _, g, _, _ in found) else ""
+    return (
+        "\n(32-bit: hypothetical hardware)" if any(g.hypothetical for _, g, _, _ in found) else ""
+    )
 
 
 def stages(seen: Shown) -> Chart | None:

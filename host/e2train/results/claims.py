@@ -75,6 +75,16 @@ class Claim:
     paper: float
     pairs: tuple[tuple[Row, Row], ...]
     across: bool = False
+    size: str = ""
+
+    @property
+    def paper_size(self) -> str:
+        """Network, data set and length of the paper's run."""
+        if self.size:
+            return self.size
+        row = self.pairs[0][0]
+        data = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[row.dataset]
+        return f"{row.network}, {data}, {PAPER_ITERATIONS:,} iterations, one run each"
 
 
 @dataclass(frozen=True)
@@ -150,14 +160,14 @@ def _claim(entry: dict[str, Any], rows: dict[str, Row], page: Page) -> Claim:
     if unknown:
         raise UserError(f"{FILE.name}: {page.file}: {unknown[0]!r} is no row")
     pairs = tuple((rows[ours], rows[theirs]) for ours, theirs in entry["pairs"])
-    return Claim(entry["says"], entry["kind"], entry["paper"], pairs, page.across)
+    return Claim(
+        entry["says"], entry["kind"], entry["paper"], pairs, page.across, entry.get("size", "")
+    )
 
 
 def _derived(rows: Sequence[Row], baseline: str) -> list[Claim]:
     """Loss and savings of each printed row against the baseline of its network and data set."""
-    bases = {
-        (row.network, row.dataset): row for row in rows if row.name.split(", ")[0] == baseline
-    }
+    bases = {(row.network, row.dataset): row for row in rows if row.name.split(", ")[0] == baseline}
     claims: list[Claim] = []
     for row in rows:
         base = bases[row.network, row.dataset]

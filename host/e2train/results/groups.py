@@ -83,7 +83,7 @@ class Group:
 
     @property
     def ratio(self) -> float:
-        """Mini-batches to be executed over those of standard training (the paper's energy ratio)."""
+        """Mini-batches to execute over those of standard training (the paper's energy ratio)."""
         offered = self.runs[0].iterations
         return offered * (1.0 - self.settings["smd.drop"]) / self.size.iterations
 

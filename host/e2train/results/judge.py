@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The word for each claim, by rules that the pages state (RULES) and this module applies."""
+"""The word for each claim, by rules that texts.toml states on the pages and this module applies."""
 
 from __future__ import annotations
 
@@ -19,32 +19,10 @@ from .groups import Group, Size, computing_saving, difference, energy_saving, to
 
 CONFIRMED, NOT_CONFIRMED, NOT_RUN = "confirmed", "not confirmed at this size", "not run"
 MEASURED = "see figure"  # of an open question, which the paper answers nowhere
-# The paper's figures are single runs, which scatter too: by 0.132 points (section 4.2). Twice that of
-# a difference of two.
+# The paper's figures are single runs, which scatter too: by 0.132 points (section 4.2). Twice that
+# of a difference of two.
 TOLERANCE = round(2 * math.sqrt(2) * 0.132, 2)
 LEAST_SPREAD_SEEDS = 10
-
-RULES = {
-    "accuracy": f"""A loss of accuracy (or a gain) is **confirmed** when the lower end of our 95 %
-interval of the difference is at least the paper's difference less {TOLERANCE} points. The {TOLERANCE} points are twice the
-scatter of a difference of two single runs, which the paper's figures are (standard deviation 0.132, section 4.2).""",
-    "more": """"More accurate" is **confirmed** when our 95 % interval of the difference lies above zero, in every
-pair of rows that was run.""",
-    "energy": """An energy saving is **confirmed** when the lower end of our 95 % interval of the saving in modelled
-joules of the board is at least the paper's. Modelled joules are no measurement: the word says that the model of the
-board agrees. A saving by or over 32-bit training is **not run**, whatever the model says: no float32 kernel exists for this
-board, so the figure beside the word is hypothetical.""",
-    "computing": """A computational saving is **confirmed** when the lower end of our 95 % interval of the saving in
-bit operations (exact counts) is at least the paper's.""",
-    "share": """The predictor's share is **confirmed** when the lower end of the 95 % interval of its mean over the run is at
-least the paper's.""",
-    "spread": f"""A scatter is **confirmed** when {LEAST_SPREAD_SEEDS} seeds or more, as in the paper, have at most its standard
-deviation; with fewer seeds it is **not run**.""",
-    "stages": """"Ahead at equal energy" is **confirmed** when the lower end of the 95 % interval over seeds of the
-difference lies above zero. Where one of the two is float32, whose energy is hypothetical, it is **not run**.""",
-    "open": """An open question has no word of the paper's to confirm: the difference and its 95 % interval are the answer
-at this size.""",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,18 @@ class Table:
     outcomes: tuple[Outcome, ...]
 
     @property
+    def place(self) -> str:
+        """The same in short, for a line below a figure's title."""
+        data = self.facts["dataset"].partition(",")[0]
+        return f"{self.facts['network']}, {data}, after {self.facts['trained']} mini-batches"
+
+    @property
     def sentence(self) -> str:
         """'resnet-20, CIFAR-10 (JPEG), 3 mini-batches of 128 after 600'."""
         f = self.facts
         return (
-            f"{f['network']}, {f['dataset']}, {f['mini_batches']} mini-batches of {f['batch']} after "
-            f"{f['trained']}, seed {f['seed']}"
+            f"{f['network']}, {f['dataset']}, {f['mini_batches']} mini-batches of {f['batch']} "
+            f"after {f['trained']}, seed {f['seed']}"
         )
 
 
@@ -99,8 +105,8 @@ def read_table(file: Path) -> Table:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: not a table of sign errors ({error})") from None
     by_predictor: dict[Predictor, list[tuple[str, int, int, int]]] = {}
-    for layer, predictor, *numbers in counts:
-        by_predictor.setdefault(predictor, []).append((layer, *numbers))
+    for layer, predictor, weights, predicted, wrong in counts:
+        by_predictor.setdefault(predictor, []).append((layer, weights, predicted, wrong))
     outcomes = [_outcome(p, layers, spec, batch) for p, layers in by_predictor.items()]
     return Table(facts, tuple(outcomes))
 

@@ -50,6 +50,16 @@ def test_sgd_equals_torch(momentum: float, decay: float) -> None:
         assert np.allclose(value, tensors[name].numpy(), rtol=1e-5, atol=1e-6), name
 
 
+def test_decay_of_convolutions_alone() -> None:
+    parameters = random(0)
+    before = {name: value.copy() for name, value in parameters.items()}
+    nothing = {name: np.zeros_like(value) for name, value in gradients(1).items()}
+    Sgd(parameters, 0.9, 0.25, 0.5).step(parameters, nothing, 0.5)
+    for name in nothing:
+        kept = 1 - 0.5 * (0.5 if name == "a.weight" else 0.25)
+        assert np.allclose(parameters[name], kept * before[name], rtol=1e-6), name
+
+
 def test_sgd_leaves_what_has_no_gradient() -> None:
     """A skipped block's parameters and velocities stay bit for bit: no decay, no momentum."""
     parameters = random(0)

@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from e2train import __version__
-from e2train.cli import bench, bound, campaign, cost, data, device, hardware, report, results, train
+from e2train.cli import (
+    bench,
+    bound,
+    campaign,
+    cost,
+    data,
+    device,
+    gates,
+    hardware,
+    report,
+    results,
+    train,
+)
 from e2train.errors import UserError
 from powermeter import MeterError
 
@@ -36,6 +48,7 @@ app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)
+app.command()(gates.gates)
 app.command("cost")(cost.cost_command)
 
 

@@ -142,7 +142,10 @@ def _progress(stack: ExitStack, name: str, quiet: bool, done: int):  # type: ign
 def _say(folder: Path, cell: dict) -> None:
     joules = cell["energy_joules"]
     energy = f"{joules:.2f} J {cell['energy_provenance']}" if joules is not None else "not metered"
+    skip, macs = cell["evaluation_skip"], cell["evaluation_macs"]
+    skipped = "" if skip is None else f", {skip:.1f} % of the residual blocks skipped"
     typer.echo(
-        f"{cell['name']}: top-1 {cell['top1']:.2f} %, {cell['iterations_run']} of "
-        f"{cell['iterations_offered']} mini-batches run, energy {energy}; {folder}"
+        f"{cell['name']}: top-1 {cell['top1']:.2f} % ({macs / 1e6:.1f} million MACs a picture"
+        f"{skipped}), {cell['iterations_run']} of {cell['iterations_offered']} mini-batches run, "
+        f"energy {energy}; {folder}"
     )

@@ -20,7 +20,9 @@ class Schedule:
     """The learning rate over `iterations`, from `lr` on.
 
     "steps": times `factor` from each fraction in `drops` onwards; "linear": lr (1 - t), "cosine":
-    lr (1 + cos(pi t)) / 2, with t the fraction of the iterations that have passed.
+    lr (1 + cos(pi t)) / 2, with t the fraction of the iterations that have passed. The latter two
+    fall to `held` times lr at the fraction `hold` of the iterations and stay there, so that weights
+    can be averaged while they still move (Izmailov et al. 2018).
     """
 
     lr: float
@@ -28,14 +30,16 @@ class Schedule:
     drops: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
     kind: str = "steps"
+    hold: float = 1.0
+    held: float = 0.0
 
     def rate(self, iteration: int) -> float:
         """Learning rate of the mini-batch offered at `iteration` (from 0)."""
         fraction = iteration / self.iterations
-        if self.kind == "linear":
-            return self.lr * (1.0 - fraction)
-        if self.kind == "cosine":
-            return self.lr * 0.5 * (1.0 + math.cos(math.pi * fraction))
+        if self.kind != "steps":
+            t = fraction / self.hold if fraction < self.hold else 1.0
+            left = 1.0 - t if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * t))
+            return self.lr * (self.held + (1.0 - self.held) * left)
         passed = sum(iteration >= drop * self.iterations for drop in self.drops)
         rate = self.lr
         for _ in range(passed):

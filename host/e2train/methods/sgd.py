@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SGD with momentum and weight decay, as He et al. 2016 and the paper (section 4.1) set it.
 
-v <- momentum * v + (g + weight_decay * w); w <- w - lr * v, in float32 on the host.
+v <- momentum * v + (g + weight_decay * w); w <- w - lr * v, in float32 on the host. Weights that
+follow signs instead of gradients can have a decay of their own: a sign is many times larger than
+the gradient it stands for, and beside it the usual decay does nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +11,26 @@ from __future__ import annotations
 import numpy as np
 
 from ..network.arithmetic import Gradients
-from ..network.parameters import Parameters, trainable
+from ..network.parameters import Parameters, is_convolution_weight, trainable
 
 
 class Sgd:
     """One velocity (float32) a parameter; parameters without a gradient stay as they are."""
 
-    def __init__(self, parameters: Parameters, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        momentum: float,
+        weight_decay: float,
+        convolution_decay: float | None = None,
+    ) -> None:
+        """`convolution_decay`: of the convolutions' weights, where it differs."""
         self.momentum = np.float32(momentum)
-        self.weight_decay = np.float32(weight_decay)
+        other = weight_decay if convolution_decay is None else convolution_decay
+        self.decay = {
+            name: np.float32(other if is_convolution_weight(name) else weight_decay)
+            for name in parameters
+        }
         self.velocity = {
             name: np.zeros_like(value) for name, value in parameters.items() if trainable(name)
         }
@@ -28,5 +41,5 @@ class Sgd:
             value, velocity = parameters[name], self.velocity[name]
             velocity *= self.momentum
             velocity += gradient
-            velocity += self.weight_decay * value
+            velocity += self.decay[name] * value
             value -= np.float32(lr) * velocity

@@ -21,10 +21,40 @@ Value = Any
 Gradients = dict[str, np.ndarray]  # parameter name -> float32 gradient, averaged over the batch
 
 
+RUNNING_MOMENTUM = 0.1
+
+
+class RunningShare:
+    """By how much a mini-batch moves the running batch-norm statistics.
+
+    In training by RUNNING_MOMENTUM, times the share of the samples that ran. After `restart` by
+    what makes them the mean over all samples since: no trace is left of earlier statistics.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] | None = None
+
+    def restart(self) -> None:
+        """Forget all earlier mini-batches and weigh those to come alike, until `resume`."""
+        self._seen = {}
+
+    def resume(self) -> None:
+        """Back to a running mean."""
+        self._seen = None
+
+    def of(self, unit: str, samples: int, batch: int) -> float:
+        """The weight of the `samples` of a mini-batch of `batch` that ran the unit."""
+        if self._seen is None:
+            return RUNNING_MOMENTUM * samples / batch
+        self._seen[unit] = self._seen.get(unit, 0) + samples
+        return samples / self._seen[unit]
+
+
 class Arithmetic(ABC):
     """Forward and explicit backward of the parts of a network, with exact counting of the work."""
 
     counter: Counter
+    running: RunningShare
     stream_bits: int
     """Bits in memory of an element of the stream, and of its gradient."""
 

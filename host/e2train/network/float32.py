@@ -19,12 +19,10 @@ from ..device.operations import (
     Processor,
     Vector,
 )
-from .arithmetic import Arithmetic, Gradients, grid_work, shortcut_work
+from .arithmetic import Arithmetic, Gradients, RunningShare, grid_work, shortcut_work
 from .float_backend import EPSILON, Array, FloatBackend
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
-
-RUNNING_MOMENTUM = 0.1
 
 
 @dataclass
@@ -53,6 +51,7 @@ class FloatArithmetic(Arithmetic):
     ) -> None:
         self.backend = backend
         self.counter = counter
+        self.running = RunningShare()
         self.mean = np.asarray(mean, np.float32)[:, None, None]
         self.deviation = np.asarray(deviation, np.float32)[:, None, None]
         self._memory: dict[str, _Memory] = {}
@@ -135,7 +134,7 @@ class FloatArithmetic(Arithmetic):
         z, mean, variance = self.backend.normalise(y, gamma, beta)
         count = y.shape[0] * y.shape[2] * y.shape[3]
         if count > 1:
-            share = np.float32(RUNNING_MOMENTUM * y.shape[0] / self.batch)
+            share = np.float32(self.running.of(unit.name, y.shape[0], self.batch))
             running_mean = self.parameters[f"{unit.name}.running_mean"]
             running_variance = self.parameters[f"{unit.name}.running_variance"]
             running_mean += share * (mean - running_mean)

@@ -27,11 +27,10 @@ from ..numerics.fixedpoint import (
     round_shift,
     saturate,
 )
-from .arithmetic import Arithmetic, Gradients, grid_work, shortcut_work
+from .arithmetic import Arithmetic, Gradients, RunningShare, grid_work, shortcut_work
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
-RUNNING_MOMENTUM = 0.1
 INITIAL_ACTIVATION = 7.9  # a batch-norm output is rarely more than 8 deviations from 0
 INITIAL_STREAM = 31.0  # several such outputs added
 GENTLE_HEADROOM = 1.25
@@ -98,6 +97,7 @@ class FixedArithmetic(Arithmetic):
     ) -> None:
         self.device = device
         self.counter = counter
+        self.running = RunningShare()
         self.settings = settings
         self.mean = np.asarray(mean, np.int16)[:, None, None]
         self.beta_q = quantise_beta(settings.beta)
@@ -222,7 +222,7 @@ class FixedArithmetic(Arithmetic):
             return bn.Moments(mean.astype(np.float64), variance.astype(np.float64)), count
         stats = bn.moments(total, squares, count, y.exponent)
         if count > 1:
-            share = RUNNING_MOMENTUM * y.samples / self.batch
+            share = self.running.of(unit.name, y.samples, self.batch)
             unbiased = stats.variance * (count / (count - 1))
             mean += (share * (stats.mean - mean)).astype(np.float32)
             variance += (share * (unbiased - variance)).astype(np.float32)

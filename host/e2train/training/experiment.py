@@ -51,6 +51,7 @@ class TrainSettings:
     lr: float | None = None  # 0.1, or 0.03 with signs
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    sign_weight_decay: float | None = None  # of weights that follow signs; else weight_decay
     schedule: str = "steps"  # the paper's; or "linear", "cosine"
     drops: tuple[float, ...] = (0.5, 0.75)
     drop_factor: float = 0.1
@@ -112,11 +113,16 @@ class DepthSettings:
 
 @dataclass(frozen=True)
 class SwaSettings:
-    """[swa]: from which fraction of the iterations weights are averaged (1: never); how often."""
+    """[swa]: from which fraction of the iterations weights are averaged (1: never); how often.
+
+    rate: share of train.lr at which the linear and cosine schedules stay meanwhile;
+    statistics_batches: mini-batches that batch-norm statistics are taken over in the end.
+    """
 
     start: float = 1.0
     every: int = 10
-    statistics_batches: int = 20
+    rate: float = 0.0
+    statistics_batches: int = 50
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,10 @@ class Experiment:
     def schedule(self) -> Schedule:
         """The learning-rate schedule over the offered mini-batches."""
         t = self.train
-        return Schedule(self.lr, self.offered, t.drops, t.drop_factor, t.schedule)
+        hold = self.swa.start if self.swa.rate else 1.0
+        return Schedule(
+            self.lr, self.offered, t.drops, t.drop_factor, t.schedule, hold, self.swa.rate
+        )
 
     @property
     def method_name(self) -> str:
@@ -258,6 +267,9 @@ def check(e: Experiment) -> None:
     need(LEAST_RATE <= e.lr < 1e3, "train.lr", e.lr, rates)
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
+    decay, signed = t.sign_weight_decay, e.method.update != "sgd"
+    possible = decay is None or (signed and 0 <= decay < 1)
+    need(possible, "train.sign_weight_decay", decay, "0 to below 1, with method.update of signs")
     need(t.schedule in SCHEDULES, "train.schedule", t.schedule, " or ".join(SCHEDULES))
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
     need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
@@ -292,6 +304,10 @@ def check(e: Experiment) -> None:
     need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")
     need(not (depth and e.slu.skip), "stochastic_depth.skip", depth, "0 where slu.skip is set")
     need(0 <= e.swa.start <= 1, "swa.start", e.swa.start, "0 to 1")
+    need(0 <= e.swa.rate < 1, "swa.rate", e.swa.rate, "0 to below 1")
+    averaged = not e.swa.rate or (t.schedule != "steps" and 0 < e.swa.start < 1)
+    beside = "0, but with train.schedule linear or cosine and a swa.start in (0, 1)"
+    need(averaged, "swa.rate", e.swa.rate, beside)
     need(e.swa.every >= 1, "swa.every", e.swa.every, "1 or more")
     need(e.swa.statistics_batches >= 1, "swa.statistics_batches", e.swa.statistics_batches, ">= 1")
     need(e.finetune.mode in MODES, "finetune.mode", e.finetune.mode, " or ".join(MODES))

@@ -67,7 +67,9 @@ class Trainer:
                 Path(experiment.finetune.checkpoint), self.parts.spec.name, self.network.parameters
             )
         train = experiment.train
-        self.optimiser = Sgd(self.network.parameters, train.momentum, train.weight_decay)
+        self.optimiser = Sgd(
+            self.network.parameters, train.momentum, train.weight_decay, train.sign_weight_decay
+        )
         gates = self.parts.gates
         self.gate_optimiser = None if gates is None else Sgd(gates.parameters, train.momentum, 0.0)
         self.average = WeightAverage()
@@ -135,13 +137,9 @@ class Trainer:
 
     def mini_batch(self, iteration: int) -> float:
         """Train on the mini-batch offered at `iteration`; returns its loss."""
-        e, data, network = self.experiment, self.dataset, self.network
-        chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
-        images = data.train_images[chosen]
-        if e.data.augment:
-            images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
+        e, network = self.experiment, self.network
         step = network.classifier_only if self._last_only else network.forward_backward
-        outcome, gradients = step(images, data.train_labels[chosen], iteration)
+        outcome, gradients = step(*self._pictures(iteration), iteration)
         self._stop_if_diverged(iteration, outcome.loss)
         if e.method.update == "signsgd":
             gradients = signs(gradients)
@@ -158,6 +156,15 @@ class Trainer:
             self.average.add(network.parameters)
         self.energy.mini_batch()
         return outcome.loss
+
+    def _pictures(self, iteration: int) -> tuple[np.ndarray, np.ndarray]:
+        """The mini-batch offered at `iteration`: uint8 [N,C,H,W], augmented, and labels [N]."""
+        e, data = self.experiment, self.dataset
+        chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
+        images = data.train_images[chosen]
+        if e.data.augment:
+            images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
+        return images, data.train_labels[chosen]
 
     def _learn_to_skip(self, iteration: int) -> None:
         gates, policy = self.parts.gates, self.parts.policy
@@ -273,12 +280,14 @@ class Trainer:
         return result
 
     def _renew_statistics(self, averaged: Parameters) -> None:
-        """Batch-norm statistics for averaged weights, from forward passes over training data."""
-        e, data, own = self.experiment, self.dataset, self.network.parameters
+        """Batch-norm statistics for averaged weights: means over mini-batches as in training."""
+        own, running = self.network.parameters, self.network.arithmetic.running
         self.network.parameters = averaged
-        for index in range(e.swa.statistics_batches):
-            chosen = batch_indices(len(data.train_labels), e.train.batch, index, e.train.seed)
-            self.network.logits(data.train_images[chosen], e.offered + index, training=True)
+        running.restart()
+        for index in range(self.experiment.swa.statistics_batches):
+            iteration = self.experiment.offered + index
+            self.network.logits(self._pictures(iteration)[0], iteration, training=True)
+        running.resume()
         self.network.parameters = own
 
     # ---- checkpoints ----------------------------------------------------------------------------

@@ -115,14 +115,16 @@ XLABELS = {
 
 def against_paper(seen: Shown) -> Chart | None:
     """Top-1 less that of the page's first row, against energy, skip ratio or mini-batches."""
-    points = [*_our_points(seen), *_paper_points(seen.page)]
-    if not points:
+    papers = _paper_points(seen.page)
+    points = [*_our_points(seen), *papers]
+    if not points or (seen.page.x == "energy" and not papers):
         return None
     base = seen.page.rows[0].name
     caption = (
         f"Top-1 accuracy less that of the first row of its data set ({base}), in points, against "
         f"{XLABELS[seen.page.x][0].lower()}{XLABELS[seen.page.x][1:]}. Bars: 95 % intervals. "
-        f"Hollow: the paper's figures, at the paper's size. {_hypothetical(seen)}"
+        f"Hollow: the paper's figures, at the paper's size. "
+        + (_hypothetical(seen) if seen.page.x == "energy" else "")
     ).strip()
 
     def draw(figure: Figure, theme: Theme) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..campaign.statistics import CONFIDENCE, Estimate, estimate, student_quantile
 from ..errors import UserError
+from ..methods import psg
 from ..runs.load import FLOAT_ARRAY, Run, RunResult, flattened
 from ..training.experiment import Experiment
 
@@ -44,11 +45,16 @@ class Size:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """All settings, flattened, with the defaults that the record leaves out."""
+    """All settings, flattened, with the defaults that the record leaves out.
+
+    The path of a checkpoint that a run began with becomes "given": it differs from seed to seed.
+    """
     found = DEFAULTS | run.settings
     fixed_sgd = (found["method.arithmetic"], found["method.update"]) == ("fixed", "sgd")
     if found["method.input_gradient_bits"] is None and found["method.arithmetic"] == "fixed":
         found["method.input_gradient_bits"] = 8 if fixed_sgd else 16
+    if found["train.lr"] is None:
+        found["train.lr"] = 0.1 if found["method.update"] == "sgd" else psg.LEARNING_RATE
     if found["finetune.checkpoint"] is not None:
         found["finetune.checkpoint"] = "given"
     return found

@@ -73,7 +73,7 @@ def page_text(page: Page, groups: Sequence[Group], drawn: Drawn, extra: Sequence
     blocks += extra
     found = verdicts(page, groups)
     heading = "## What our runs say" if page.open else "## The claims"
-    blocks += [heading, "\n".join(_claims(page, found).markdown())]
+    blocks += [heading, "\n".join(_text_table(_claims(page, found)))]
     runs = _runs(page, groups)
     blocks += ["## The runs", "\n".join(runs.markdown())]
     if any(MARK in cell for row in runs.rows for cell in row):
@@ -87,6 +87,12 @@ def figure_block(file: str, stem: str, chart: Chart) -> str:
     up = "../" * file.count("/")
     alt = chart.title.replace("[", "(").replace("]", ")")
     return f"![{alt}]({up}figures/{stem}.png)\n\n*{chart.title}.* {chart.caption}"
+
+
+def _text_table(table: TextTable) -> list[str]:
+    """A table of words: every column to the left."""
+    head, rule, *body = table.markdown()
+    return [head, rule.replace("---:", "---"), *body]
 
 
 def _claims(page: Page, found: Sequence[Verdict]) -> TextTable:
@@ -217,7 +223,9 @@ def _saved_from(key: str) -> Cell:
         base = max(bases, key=lambda g: len(g.runs), default=None)
         if base is None or base is group:
             return NONE
-        return words(energy_saving(group, base))
+        text = words(energy_saving(group, base))
+        marked = group.hypothetical and not base.hypothetical and text != NONE
+        return text + MARK * marked
 
     return cell
 

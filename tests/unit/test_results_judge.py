@@ -2,10 +2,13 @@
 """Which runs answer which claim, pooled intervals, and the rules for each word."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scipy.stats import t
 
+from e2train.campaign.plan import load_campaign
 from e2train.errors import UserError
 from e2train.results.claims import Claim, pages
 from e2train.results.groups import accuracy, difference, energy_saving, groups_of
@@ -201,3 +204,44 @@ def test_claims_follow_from_the_papers_tables():
         if one.kind == "energy" and one.pairs[0][1].name == "8-bit":
             saved = one.pairs[0][0].printed.energy_saving
             assert one.paper == pytest.approx(100 * (1 - (100 - saved) / (100 - 38.62)), abs=0.01)
+
+
+# ---- the scaled campaigns ------------------------------------------------------------------------
+
+SCALED = Path(__file__).parents[2] / "experiments" / "campaigns" / "scaled"
+
+
+@pytest.mark.parametrize("file", sorted(SCALED.glob("*.toml")), ids=lambda file: file.stem)
+def test_each_scaled_cell_answers_a_row(tmp_path, file):
+    """What is trained is shown: on a page's row, or among the predictor's runs."""
+    for cell in load_campaign(file).cells:
+        e = cell.experiment
+        assert (e.network, e.train.iterations, e.train.batch) == ("resnet-20", 16_000, 128)
+        assert (e.train.schedule, e.data.augment) == ("linear", True)
+        assert e.lr == (0.1 if e.method.update == "sgd" else 0.01)
+        folder = made_run(tmp_path / cell.id, cell.method, {}, iterations=100)
+        (folder / "experiment.toml").write_text(e.as_toml())
+        (group,) = groups_of([replace(load_run(folder), iterations=e.offered)])
+        shown = [name for name, row in ROWS.items() if row.holds(group)]
+        alone = e.method.update == "psg" and not (e.smd.drop or e.slu.skip)
+        assert shown or (alone and (e.psg.beta, e.psg.x_msb_bits) != (0.05, 4)), cell.id
+
+
+def test_no_training_is_in_two_scaled_campaigns():
+    cells = [cell for file in SCALED.glob("*.toml") for cell in load_campaign(file).cells]
+    seen = [replace(cell.experiment, name="") for cell in cells]
+    assert len(cells) == 2 * 20
+    assert all(one not in seen[:place] for place, one in enumerate(seen))
+
+
+def test_claims_at_the_same_energy_compare_as_many_mini_batches(tmp_path):
+    half = {"train": {"energy_ratio": 0.5}}
+    two_thirds = {"train": {"energy_ratio": 0.67}}
+    runs = runs_of(tmp_path, "smd", SMD, [92.0, 92.1])  # half of the mini-batches
+    runs += runs_of(tmp_path, "smb-67", two_thirds, [95.0, 95.1])
+    (same,) = [c for page in pages() for c in page.claims if c.equal and "CIFAR-10)" in c.says]
+    assert judge(same, groups_of(runs)).word == NOT_RUN
+    runs += runs_of(tmp_path, "smb-half", half, [90.0, 90.1])
+    assert judge(same, groups_of(runs)).word == CONFIRMED
+    runs += runs_of(tmp_path, "smd-67", SMD | two_thirds, [93.0, 93.1])  # the paper's share
+    assert judge(same, groups_of(runs)).word == NOT_CONFIRMED

@@ -67,12 +67,12 @@ def test_command_counts_every_convolution(tmp_path, experiment, capsys):
     out = tmp_path / "counts.csv"
     given = ["results", "sign-errors", str(experiment), "--after", "2", "--batches", "2"]
     assert run([*given, "--out", str(out)]) == 0
-    head, columns, *rows = out.read_text().splitlines()
+    head, _, *rows = out.read_text().splitlines()
     assert head == (
         "# network=resnet-8; dataset=UCI digits 8x8; batch=16; seed=0; trained=2; mini_batches=2"
     )
     layers = {row.split(",")[0]: int(row.split(",")[5]) for row in rows}
-    assert list(layers)[0] == "stage3.block1.conv2" and list(layers)[-1] == "stem.conv"
+    assert (next(iter(layers)), [*layers][-1]) == ("stage3.block1.conv2", "stem.conv")
     assert layers["stage3.block1.conv2"] == 2 * 64 * 64 * 9  # of two mini-batches
     assert "classifier" not in layers and len(layers) == 7
     assert len(rows) == 7 * 5 * 7 * 2 * 5

@@ -15,6 +15,7 @@ from ..report.paper import PaperRow, paper_tables
 from .groups import DEFAULTS, Group
 
 FILE = Path(__file__).with_name("claims.toml")
+SMD_RATIO = 2 / 3
 FULL = (0.99, 1.01)  # executed mini-batches over those of standard training
 PAPER_ITERATIONS = 64_000
 # Settings that decide the method: a row that does not name one wants its default.
@@ -44,6 +45,12 @@ class Row:
     printed: PaperRow | None = None
     gain: float | None = None
 
+    @property
+    def executed(self) -> float:
+        """The share of mini-batches that the paper executes: two thirds, where SMD leaves it."""
+        low, high = self.ratio
+        return SMD_RATIO if low < SMD_RATIO < high else (low + high) / 2
+
     def holds(self, group: Group) -> bool:
         """Whether these repeats are trained as the row says."""
         family = self.network.partition("-")[0]
@@ -68,7 +75,10 @@ def natural_width(settings: dict[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: a rule of judge.py on pairs of rows (ours, theirs), and the paper's figure."""
+    """One claim: a rule of judge.py on pairs of rows (ours, theirs), and the paper's figure.
+
+    `across`: lengths may differ. `equal`: both sides must execute as many mini-batches.
+    """
 
     says: str
     kind: str
@@ -76,6 +86,7 @@ class Claim:
     pairs: tuple[tuple[Row, Row], ...]
     across: bool = False
     size: str = ""
+    equal: bool = False
 
     @property
     def paper_size(self) -> str:
@@ -160,9 +171,8 @@ def _claim(entry: dict[str, Any], rows: dict[str, Row], page: Page) -> Claim:
     if unknown:
         raise UserError(f"{FILE.name}: {page.file}: {unknown[0]!r} is no row")
     pairs = tuple((rows[ours], rows[theirs]) for ours, theirs in entry["pairs"])
-    return Claim(
-        entry["says"], entry["kind"], entry["paper"], pairs, page.across, entry.get("size", "")
-    )
+    size, equal = entry.get("size", ""), entry.get("equal", False)
+    return Claim(entry["says"], entry["kind"], entry["paper"], pairs, page.across, size, equal)
 
 
 def _derived(rows: Sequence[Row], baseline: str) -> list[Claim]:

@@ -23,6 +23,7 @@ MEASURED = "see figure"  # of an open question, which the paper answers nowhere
 # of a difference of two.
 TOLERANCE = round(2 * math.sqrt(2) * 0.132, 2)
 LEAST_SPREAD_SEEDS = 10
+SAME_RATIO = 0.01  # of standard training: within it two executed as many mini-batches
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,33 @@ class Pair:
     label: str
 
 
-def standing_for(row: Row, groups: Sequence[Group]) -> Group | None:
-    """Of several settings that fit a row, that with most seeds; of equals the first by name."""
+def fitting(row: Row, groups: Sequence[Group]) -> list[Group]:
+    """All settings that fit a row: most seeds first, then nearest to the paper's mini-batches."""
     found = [group for group in groups if row.holds(group)]
-    return max(found, key=lambda group: len(group.runs), default=None)
+    found.sort(key=lambda group: (-len(group.runs), abs(group.ratio - row.executed), group.name))
+    return found
+
+
+def standing_for(row: Row, groups: Sequence[Group]) -> Group | None:
+    """Of several settings that fit a row, the first."""
+    return next(iter(fitting(row, groups)), None)
+
+
+def _pair(claim: Claim, row: Row, other: Row, inside: Sequence[Group]) -> Pair | None:
+    """The groups that stand for two rows, if both were run (and alike in length if they must)."""
+    label = f"{row.name}: " if len(claim.pairs) > 1 else ""
+    for ours in fitting(row, inside):
+        for theirs in fitting(other, inside):
+            if not claim.equal or abs(ours.ratio - theirs.ratio) < SAME_RATIO:
+                return Pair(ours, theirs, label)
+    return None
 
 
 def judge(claim: Claim, groups: Sequence[Group]) -> Verdict:
     """The word for a claim, at the largest size at which any of its pairs was run."""
     for size, inside in _by_size(groups, claim.across):
-        pairs = []
-        for row, other in claim.pairs:
-            ours, theirs = standing_for(row, inside), standing_for(other, inside)
-            if ours is not None and theirs is not None:
-                pairs.append(Pair(ours, theirs, f"{row.name}: " if len(claim.pairs) > 1 else ""))
+        found = [_pair(claim, row, other, inside) for row, other in claim.pairs]
+        pairs = [pair for pair in found if pair is not None]
         if pairs:
             word, said = _RULES[claim.kind](claim, pairs, groups)
             seeds = sorted({seed for pair in pairs for seed in pair.ours.seeds})

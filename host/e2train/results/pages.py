@@ -36,8 +36,8 @@ from .judge import (
     TOLERANCE,
     Verdict,
     by_size,
+    fitting,
     judge,
-    standing_for,
 )
 
 TEXTS = Path(__file__).with_name("texts.toml")
@@ -162,18 +162,18 @@ def _runs(page: Page, groups: Sequence[Group]) -> TextTable:
             line.row.name,
             NONE if printed is None else _top(printed.top1, printed.top5),
             NONE if printed is None else _number(printed.energy_saving),
-            "not run" if line.group is None else line.group.size.text,
+            "not run" if line.group is None else f"{line.group.name}: {line.group.size.text}",
             *(own[place] for place in kept),
         )
     return table
 
 
 def _lines(page: Page, row: Row, groups: Sequence[Group]) -> list[Line]:
-    """The row at every size at which it was run, the largest first."""
+    """The row with every setting that fits it, the largest size first."""
     found = [
         Line(row, size, group, inside)
         for size, inside in by_size(groups, page.across)
-        if (group := standing_for(row, inside)) is not None
+        for group in fitting(row, inside)
     ]
     return found or [Line(row)]
 

@@ -103,7 +103,7 @@ def test_a_packed_run_becomes_part_of_the_pages(filled):
     text = build(filled).texts["table2.md"]
     rows = {line.split(" | ")[0]: line for line in text.splitlines()}
     psg = rows["| PSG"]
-    for part in ("92.59", "63.28", "resnet-20, CIFAR-10 (JPEG), 600 iterations of 128", "0, 1",
+    for part in ("92.59", "63.28", "psg: resnet-20, CIFAR-10 (JPEG), 600 iterations of 128", "0, 1",
                  "12.5", "41.00", "900", "10.00 ± 0.00"):  # fmt: skip
         assert f"| {part}" in psg, part
     assert "4,000 † |" in rows["| 32-bit SGD"]

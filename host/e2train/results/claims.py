@@ -87,6 +87,7 @@ class Claim:
     across: bool = False
     size: str = ""
     equal: bool = False
+    figure: str = ""
 
     @property
     def paper_size(self) -> str:
@@ -171,8 +172,10 @@ def _claim(entry: dict[str, Any], rows: dict[str, Row], page: Page) -> Claim:
     if unknown:
         raise UserError(f"{FILE.name}: {page.file}: {unknown[0]!r} is no row")
     pairs = tuple((rows[ours], rows[theirs]) for ours, theirs in entry["pairs"])
-    size, equal = entry.get("size", ""), entry.get("equal", False)
-    return Claim(entry["says"], entry["kind"], entry["paper"], pairs, page.across, size, equal)
+    return Claim(
+        entry["says"], entry["kind"], entry["paper"], pairs, page.across,
+        entry.get("size", ""), entry.get("equal", False), entry.get("figure", ""),
+    )  # fmt: skip
 
 
 def _derived(rows: Sequence[Row], baseline: str) -> list[Claim]:

@@ -115,6 +115,8 @@ _UNITS = {"accuracy": "points", "more": "points", "energy": "% (metered)", "comp
 
 def _paper_figure(one: Verdict) -> str:
     claim = one.claim
+    if claim.figure:
+        return claim.figure
     if claim.kind in ("more", "stages") and claim.paper == 0.0:
         return "more (no figure)"
     sign = "+" if claim.kind in ("accuracy", "more") and claim.paper > 0 else ""

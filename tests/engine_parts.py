@@ -94,7 +94,7 @@ class GivenDecisions:
 
     def __init__(self, ran: np.ndarray, wants_products: bool = False) -> None:
         self.ran = np.asarray(ran, bool)
-        self.wants_products = wants_products
+        self._wants_products = wants_products
         self.products: dict[int, np.ndarray] = {}
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
@@ -105,6 +105,9 @@ class GivenDecisions:
 
     def scale(self, index: int) -> float:
         return 1.0
+
+    def wants_products(self, index: int) -> bool:
+        return self._wants_products
 
     def observe(self, index: int, products: np.ndarray) -> None:
         self.products[index] = products

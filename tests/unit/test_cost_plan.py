@@ -40,8 +40,6 @@ SETTINGS = {
 class FixedChoice:
     """A skip policy that lets the first `ran[index]` samples of each skippable block run."""
 
-    wants_products = False
-
     def __init__(self, ran):
         self.ran = ran
 
@@ -53,6 +51,9 @@ class FixedChoice:
 
     def scale(self, index):
         return 1.0
+
+    def wants_products(self, index):
+        return False
 
     def observe(self, index, products):
         raise AssertionError("this policy learns nothing")

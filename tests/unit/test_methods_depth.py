@@ -49,6 +49,19 @@ def test_skip_ratio_of_many_mini_batches() -> None:
     assert np.abs(correlation - np.eye(18)).max() < 0.08, "blocks drop independently"
 
 
+def test_samples_draw_for_themselves() -> None:
+    policy = StochasticDepth(SPEC, 0.4, seed=1, per="sample")
+    policy.begin(0, 20_000, training=True)
+    error = np.sqrt(policy.survival * (1 - policy.survival) / 20_000)
+    assert (np.abs(policy.ran.mean(axis=1) - policy.survival) < 5 * error).all()
+    correlation = np.corrcoef(policy.ran[1:].astype(float))
+    assert np.abs(correlation - np.eye(17)).max() < 0.04, "blocks drop independently"
+    assert policy.skip_ratio == pytest.approx(0.4, abs=0.01)
+    assert policy.scale(3) == 1.0
+    policy.begin(0, 4, training=False)
+    assert policy.ran.all() and policy.scale(3) == policy.survival[3]
+
+
 def test_decisions_are_a_function_of_seed_and_iteration() -> None:
     first, second = (StochasticDepth(SPEC, 0.4, seed=1) for _ in range(2))
     second.begin(99, 5, training=True)

@@ -1,26 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`e2train train`: run one experiment, with progress, a meter and a checkpoint to go on from."""
+"""`e2train train`: run experiments, with progress, a meter and a checkpoint to go on from."""
 
 from __future__ import annotations
 
+import math
 import shutil
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UserError
 from ..files import write_text
 
+if TYPE_CHECKING:
+    from ..training.experiment import Experiment
+
 LEAST_FREE_BYTES = 64 << 20
 SETTINGS = "experiment.toml"
+CUDA = "cuda"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What applies to each of the experiments; `deadline`: on the monotonic clock."""
+
+    device: str
+    backend: str
+    meter: str
+    data: Path | None
+    resume: bool
+    quiet: bool
+    deadline: float
 
 
 def train(
-    experiment: Annotated[Path, typer.Argument(help="Experiment file (TOML).")],
+    experiments: Annotated[
+        list[Path], typer.Argument(help="Experiment files (TOML).", show_default=False)
+    ],
     device: Annotated[str, typer.Option(help="Where the integers are computed.")] = "emulator",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="The emulator's: auto, native, numpy, torch, or cuda, which runs whole iterations "
+            "on a GPU, float32's too, and several experiments at once."
+        ),
+    ] = "auto",
     meter: Annotated[
         str,
         typer.Option(
@@ -29,27 +62,83 @@ def train(
         ),
     ] = "simulated",
     data: Annotated[Path | None, typer.Option(help="Folder that holds the data set.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder [runs/NAME].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder [runs/NAME]; of several experiments, the folder of theirs."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint.")] = False,
     seed: Annotated[int | None, typer.Option(help="In place of train.seed.")] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Write a checkpoint and stop after so long.", show_default=False)
+    ] = math.inf,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
 ) -> None:
-    """Train one experiment and write its record to the run folder."""
-    from dataclasses import replace
-
-    from ..data.load import load_dataset
-    from ..device import open_device
-    from ..training.experiment import check, load_experiment
+    """Train experiments, one after the other, and write the record of each to its run folder."""
     from ..training.metering import check_meter
-    from ..training.trainer import Trainer
 
     check_meter(meter)
-    chosen = load_experiment(experiment)
+    chosen = [_chosen(path, seed) for path in experiments]
+    folders = _folders(chosen, out)
+    deadline = time.monotonic() + seconds
+    several = len(chosen) > 1
+    options = _Options(device, backend, meter, data, resume, quiet or several, deadline)
+    jobs = [
+        partial(_train_one, experiment, folder, options)
+        for experiment, folder in zip(chosen, folders, strict=True)
+    ]
+    if several and backend == CUDA:
+        _at_once(jobs)
+    else:
+        for job in jobs:
+            job()
+
+
+def _chosen(path: Path, seed: int | None) -> Experiment:
+    """The experiment of a file, with another seed if one is given."""
+    from ..training.experiment import check, load_experiment
+
+    experiment = load_experiment(path)
     if seed is not None:
-        chosen = replace(chosen, train=replace(chosen.train, seed=seed))
-        check(chosen)
-    folder = out if out is not None else Path("runs") / chosen.name
-    if _finished(folder, resume):
+        experiment = replace(experiment, train=replace(experiment.train, seed=seed))
+        check(experiment)
+    return experiment
+
+
+def _folders(chosen: list[Experiment], out: Path | None) -> list[Path]:
+    """The run folder of each experiment."""
+    names = [experiment.name for experiment in chosen]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two of the experiments are named {name!r}: give each its own name")
+    if out is not None and len(chosen) == 1:
+        return [out]
+    return [(Path("runs") if out is None else out) / name for name in names]
+
+
+def _at_once(jobs: Sequence[Callable[[], None]]) -> None:
+    """All jobs in threads of their own; what they refuse is told, and the others go on."""
+    from ..training.graph.engine import start_cuda
+
+    start_cuda()
+    failed = 0
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        for future in [pool.submit(job) for job in jobs]:
+            try:
+                future.result()
+            except UserError as error:
+                failed += 1
+                print(f"error: {error}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{failed} of the {len(jobs)} experiments did not finish")
+
+
+def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
+    """Train one experiment and write its record to the run folder."""
+    from ..data.load import load_dataset
+    from ..training.experiment import load_experiment
+    from ..training.trainer import TimeIsUp, Trainer
+
+    if _finished(folder, options.resume):
         if load_experiment(folder / SETTINGS) != chosen:
             raise UserError(f"{folder}: holds a finished run of another experiment")
         typer.echo(f"{folder}: already finished")
@@ -57,23 +146,53 @@ def train(
     _prepare(folder)
     settings = chosen.data
     dataset = load_dataset(
-        settings.name, data, settings.split_seed, settings.validation, settings.half
+        settings.name, options.data, settings.split_seed, settings.validation, settings.half
     )
     with ExitStack() as stack:
-        opened = None
-        if chosen.method.arithmetic == "fixed":
-            opened = stack.enter_context(open_device(device))
-        elif device != "emulator":
-            raise UserError(
-                f"--device {device}: {experiment} trains in float32, which devices do not compute"
-            )
+        graph = CUDA if options.backend == CUDA else None
+        if graph:
+            from ..training.graph.engine import own_stream
+
+            stack.enter_context(own_stream())
+        opened = _device(stack, chosen, options)
         trainer = stack.enter_context(
-            Trainer(chosen, dataset, folder, device=opened, meter=meter, resume=resume)
+            Trainer(
+                chosen,
+                dataset,
+                folder,
+                device=opened,
+                meter=options.meter,
+                resume=options.resume,
+                graph=graph,
+            )
         )
         # only now: a run that cannot be resumed with this experiment keeps its own
         write_text(folder / SETTINGS, chosen.as_toml())
-        result = trainer.run(_progress(stack, chosen.name, quiet, trainer.iteration))
+        progress = _progress(stack, chosen.name, options.quiet, trainer.iteration)
+        try:
+            result = trainer.run(progress, options.deadline - time.monotonic())
+        except TimeIsUp:
+            done = f"{trainer.iteration} of {chosen.offered} mini-batches offered"
+            typer.echo(f"{chosen.name}: stopped, {done}; go on with --resume; {folder}")
+            return
     _say(folder, result["cell"])
+
+
+def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: ignore[no-untyped-def]
+    """The open device of integer arithmetic; None for float32."""
+    from ..device import open_device
+
+    if chosen.method.arithmetic == "fixed":
+        return stack.enter_context(open_device(options.device, backend=options.backend))
+    for option, value, others in (
+        ("device", options.device, ("emulator",)),
+        ("backend", options.backend, ("auto", CUDA)),
+    ):
+        if value not in others:
+            raise UserError(
+                f"--{option} {value}: {chosen.name} trains in float32, which it does not compute"
+            )
+    return None
 
 
 def _finished(folder: Path, resume: bool) -> bool:

@@ -8,6 +8,7 @@ the very images that iteration n of an uninterrupted run sees.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -38,6 +39,26 @@ def batch_indices(n: int, batch: int, iteration: int, seed: int) -> npt.NDArray[
     return _epoch_order(seed, epoch, n)[position * batch : (position + 1) * batch]
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn for each image of a mini-batch, [N] each.
+
+    down, right: int64 in [0, 2 shift], where in the bordered image it begins; mirrored: bool.
+    """
+
+    down: npt.NDArray[np.int64]
+    right: npt.NDArray[np.int64]
+    mirrored: npt.NDArray[np.bool_]
+
+
+def augmentation(count: int, iteration: int, seed: int, shift: int) -> Augmentation:
+    """Draw moves of up to `shift` pixels each way, uniformly, and which half is mirrored."""
+    words = raw_words(seed, "augment", iteration, 3 * count).reshape(3, count)
+    # The remainder of a 64-bit word is biased by less than 2^-59: of no consequence here.
+    down, right = (words[:2] % np.uint64(2 * shift + 1)).astype(np.int64)
+    return Augmentation(down, right, (words[2] >> np.uint64(63)).astype(bool))
+
+
 def augment(
     images: Images,
     iteration: int,
@@ -55,18 +76,14 @@ def augment(
     count, channels, height, width = images.shape
     if len(pad_value) != channels:
         raise ValueError(f"pad_value must have {channels} values, got {len(pad_value)}")
-    words = raw_words(seed, "augment", iteration, 3 * count).reshape(3, count)
-    # The remainder of a 64-bit word is biased by less than 2^-59: of no consequence here.
-    down, right = (words[:2] % np.uint64(2 * shift + 1)).astype(np.int64)
-
+    drawn = augmentation(count, iteration, seed, shift)
     padded = np.empty((count, channels, height + 2 * shift, width + 2 * shift), np.uint8)
     padded[:] = np.asarray(pad_value, np.uint8)[:, None, None]
     padded[:, :, shift : shift + height, shift : shift + width] = images
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-    moved = windows[np.arange(count), :, down, right]
+    moved = windows[np.arange(count), :, drawn.down, drawn.right]
     if mirror:
-        flipped = (words[2] >> np.uint64(63)).astype(bool)
-        moved[flipped] = moved[flipped, :, :, ::-1]
+        moved[drawn.mirrored] = moved[drawn.mirrored, :, :, ::-1]
     return moved
 
 

@@ -18,7 +18,6 @@ Evaluation draws as training does, from a fixed seed, and so skips as much.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +27,7 @@ from ..device.operations import GATE_MACS, Processor
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
-from ..numerics.portable import column_sums
+from ..numerics.portable import column_sums, dot
 from ..rng import raw_words
 from .slu_gates import (
     GRID_POINTS,
@@ -120,8 +119,6 @@ class _Seen:
 class SluGates:
     """The skip policy of SLU: gates, their decisions and their gradients."""
 
-    wants_products = True
-
     def __init__(
         self,
         spec: NetworkSpec,
@@ -151,13 +148,21 @@ class SluGates:
         size = (len(self.blocks), samples)
         self.ran, self.chosen = np.ones(size, bool), np.zeros(size, bool)
         self.seen = [_Seen() for _ in self.blocks]
-        kind = "gate decisions" if training else "gate decisions in evaluation"
-        self.draws = self._uniform(kind, iteration)
-        self.exploring = self._uniform("gate exploration", iteration) < self.explore
+        self.draws = self.draw(iteration, samples, training)
+        self.exploring = self.draw_explored(iteration, samples)
 
-    def _uniform(self, kind: str, iteration: int) -> np.ndarray:
-        words = raw_words(self.seed, kind, iteration, self.samples * len(self.blocks))
-        return ((words >> np.uint64(11)) * 2.0**-53).reshape(len(self.blocks), self.samples)
+    def draw(self, iteration: int, samples: int, training: bool) -> np.ndarray:
+        """What the gates' probabilities are compared with, float64 [blocks, samples] in [0, 1)."""
+        kind = "gate decisions" if training else "gate decisions in evaluation"
+        return self._uniform(kind, iteration, samples)
+
+    def draw_explored(self, iteration: int, samples: int) -> np.ndarray:
+        """bool [blocks, samples]: which samples are explored where they are skipped."""
+        return self._uniform("gate exploration", iteration, samples) < self.explore
+
+    def _uniform(self, kind: str, iteration: int, samples: int) -> np.ndarray:
+        words = raw_words(self.seed, kind, iteration, samples * len(self.blocks))
+        return ((words >> np.uint64(11)) * 2.0**-53).reshape(len(self.blocks), samples)
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
         if not self.gated[index]:
@@ -179,6 +184,9 @@ class SluGates:
     def scale(self, index: int) -> float:
         return 1.0
 
+    def wants_products(self, index: int) -> bool:
+        return self.gated[index]
+
     def observe(self, index: int, products: np.ndarray) -> None:
         self.seen[index].ran = products
 
@@ -188,7 +196,7 @@ class SluGates:
     @property
     def skip_ratio(self) -> float:
         """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
-        return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
+        return dot(self.cost, 1.0 - self.ran.mean(axis=1))
 
     def estimates(self) -> list[np.ndarray]:
         """Of each gate: estimates of what running its block adds to the loss, float64 [N].
@@ -227,8 +235,11 @@ class SluGates:
 
 def at_equal_cost(gradients: GateParameters, cost: GateParameters) -> GateParameters:
     """Gradient projection (Rosen 1960): without the part along `cost`, the gradient of C."""
-    along = math.fsum(float(column_sums((gradients[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
-    norm = math.fsum(float(column_sums((cost[n] * cost[n]).reshape(-1, 1))[0]) for n in cost)
+    flat, costs = (
+        np.concatenate([table[name].astype(np.float64).ravel() for name in cost])
+        for table in (gradients, cost)
+    )
+    along, norm = (float(column_sums((one * costs)[:, None])[0]) for one in (flat, costs))
     if norm == 0:
         return gradients
     scale = np.float32(along / norm)

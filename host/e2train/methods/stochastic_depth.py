@@ -2,8 +2,9 @@
 """Stochastic depth (Huang et al., ECCV 2016) at a given skip ratio: SLU's random counterpart.
 
 Survival falls linearly with depth to p_L; p_L is chosen so that the mean skip ratio is the one
-asked for (E2-Train, section 4.3). A block is dropped for the whole mini-batch; evaluation runs
-every block with its residual branch scaled by its survival probability.
+asked for (E2-Train, section 4.3). A block is dropped for the whole mini-batch, or (to compare) for
+each sample by itself; evaluation runs every block with its residual branch scaled by its survival
+probability.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import numpy as np
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
+from ..numerics.portable import dot
 from ..rng import raw_words
+
+MINI_BATCH, SAMPLE = "mini-batch", "sample"
+PER = (MINI_BATCH, SAMPLE)
 
 
 def survival_probabilities(blocks: int, skip_ratio: float) -> np.ndarray:
@@ -29,29 +34,33 @@ def survival_probabilities(blocks: int, skip_ratio: float) -> np.ndarray:
 
 
 class StochasticDepth:
-    """A skip policy without inputs: the same random blocks for a whole mini-batch."""
+    """A skip policy without inputs: the same random blocks for a whole mini-batch, or a sample."""
 
-    wants_products = False
-
-    def __init__(self, spec: NetworkSpec, skip_ratio: float, seed: int) -> None:
+    def __init__(
+        self, spec: NetworkSpec, skip_ratio: float, seed: int, *, per: str = MINI_BATCH
+    ) -> None:
         blocks = len(spec.skippable_blocks)
         self.survival = survival_probabilities(blocks, skip_ratio)
         self.cost = spec.block_shares()
-        self.seed = seed
+        self.seed, self.per = seed, per
         self.ran = np.zeros((blocks, 0), bool)
 
     @property
     def skip_ratio(self) -> float:
         """Share of the skippable blocks' forward MACs that the last mini-batch skipped."""
-        return float(self.cost @ (1.0 - self.ran.mean(axis=1)))
+        return dot(self.cost, 1.0 - self.ran.mean(axis=1))
+
+    def alive(self, iteration: int, samples: int) -> np.ndarray:
+        """bool [blocks, samples]: which blocks each sample of a training iteration runs."""
+        draws = samples if self.per == SAMPLE else 1
+        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival) * draws)
+        uniform = ((words >> np.uint64(11)) * 2.0**-53).reshape(len(self.survival), draws)
+        return np.repeat(uniform < self.survival[:, None], samples // draws, axis=1)
 
     def begin(self, iteration: int, samples: int, training: bool) -> None:
         self.training = training
-        words = raw_words(self.seed, "stochastic depth", iteration, len(self.survival))
-        alive = (words >> np.uint64(11)) * 2.0**-53 < self.survival
-        if not training:
-            alive = np.ones_like(alive)
-        self.ran = np.repeat(alive[:, None], samples, axis=1)
+        every = np.ones((len(self.survival), samples), bool)
+        self.ran = self.alive(iteration, samples) if training else every
 
     def decide(self, index: int, arithmetic: Arithmetic, stream: Value) -> np.ndarray:
         return self.ran[index]
@@ -61,6 +70,9 @@ class StochasticDepth:
 
     def explored(self, index: int) -> np.ndarray:
         return np.zeros_like(self.ran[index])
+
+    def wants_products(self, index: int) -> bool:
+        return False
 
     def observe(self, index: int, products: np.ndarray) -> None:
         raise AssertionError("stochastic depth learns nothing from products")

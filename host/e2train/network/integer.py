@@ -55,6 +55,21 @@ class FixedSettings:
     stream_bits: int = 16
 
 
+def track_bits(name: str, stream_bits: int) -> int:
+    """Width of the tensor whose delayed exponent has this name."""
+    if name == "stream":
+        return stream_bits
+    return 8 if name.rsplit(".", 1)[-1] in ("x", "z") else 16
+
+
+def new_track(name: str, bits: int) -> DelayedExponent:
+    """The delayed exponent of this name (`LAYER.y`, `stream`, ...) as a training starts it."""
+    kind = name.rsplit(".", 1)[-1]
+    headroom = {"x": 1.0, "z": 1.0, "y": WIDE_HEADROOM}.get(kind, GENTLE_HEADROOM)
+    first = {"z": INITIAL_ACTIVATION, "stream": INITIAL_STREAM}.get(kind, 0.0)
+    return DelayedExponent(bits, headroom, first)
+
+
 @dataclass
 class FixedTensor:
     """Device tensor x 2^exponent; `peak` bounds its real magnitude."""
@@ -121,19 +136,11 @@ class FixedArithmetic(Arithmetic):
     def restore(self, state: dict[str, Any]) -> None:
         self.exponents.clear()
         for name, peak in state.items():
-            self._track(name, self._bits_of(name)).peak = peak
-
-    def _bits_of(self, name: str) -> int:
-        if name == "stream":
-            return self.settings.stream_bits
-        return 8 if name.rsplit(".", 1)[-1] in ("x", "z") else 16
+            self._track(name, track_bits(name, self.settings.stream_bits)).peak = peak
 
     def _track(self, name: str, bits: int) -> DelayedExponent:
         if name not in self.exponents:
-            kind = name.rsplit(".", 1)[-1]
-            headroom = {"x": 1.0, "z": 1.0, "y": WIDE_HEADROOM}.get(kind, GENTLE_HEADROOM)
-            first = {"z": INITIAL_ACTIVATION, "stream": INITIAL_STREAM}.get(kind, 0.0)
-            self.exponents[name] = DelayedExponent(bits, headroom, first)
+            self.exponents[name] = new_track(name, bits)
         return self.exponents[name]
 
     def _observe(self, track: DelayedExponent, peak: float) -> None:

@@ -42,9 +42,8 @@ class SkipPolicy(Protocol):
     def scale(self, index: int) -> float:
         """Factor on the block's residual branch (1 but for stochastic depth's evaluation)."""
 
-    @property
-    def wants_products(self) -> bool:
-        """Whether `observe` is to be called."""
+    def wants_products(self, index: int) -> bool:
+        """Whether `observe` is to be called for block `index`."""
 
     def observe(self, index: int, products: np.ndarray) -> None:
         """<g, F(x) - x> of the samples that ran block `index`, float64 [samples that ran]."""
@@ -209,9 +208,10 @@ class Network:
             return arithmetic.shortcut_backward(block, stream)
         size = block.units[-1].geometry.output_size
         g = stream if ran is None else self._take(size, stream, ran)
-        if self.policy is not None and passage.index is not None and self.policy.wants_products:
+        policy, index = self.policy, passage.index
+        if policy is not None and index is not None and policy.wants_products(index):
             products = arithmetic.gate_products(block, g, passage.after, passage.before)
-            self.policy.observe(passage.index, products)
+            policy.observe(index, products)
             self._observe_explored(passage, stream)
         g = arithmetic.output_mask(block.units[-1], g)
         residual = arithmetic.shortcut_backward(block, g) if block.skippable else None

@@ -76,3 +76,11 @@ def column_sums(a: np.ndarray) -> np.ndarray:
     """Sums over the rows of float64 a [M, N], each value rounded to 20 bits below the peak."""
     values, exponent = _grid(a)
     return np.ldexp(values.sum(axis=0), exponent)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Sum of products of float64 a [T] and b [T], in index order, each step rounded."""
+    total = 0.0
+    for product_ in (a * b).tolist():
+        total += product_
+    return total

@@ -79,6 +79,7 @@ def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) ->
         slu = experiment.slu
         policy = SluGates(spec, counter, slu.skip, seed, gated=slu.gated, explore=slu.explore)
     elif experiment.stochastic_depth.skip:
-        policy = StochasticDepth(spec, experiment.stochastic_depth.skip, seed)
+        depth = experiment.stochastic_depth
+        policy = StochasticDepth(spec, depth.skip, seed, per=depth.per)
     parameters = initial_parameters(spec, seed)
     return Parts(spec, Network(spec, arithmetic, parameters, policy), counter, policy)

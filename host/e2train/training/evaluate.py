@@ -7,6 +7,7 @@ skips as much and comes out alike each time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,18 @@ class Accuracy:
     macs: float
 
 
+@dataclass(frozen=True)
+class Answers:
+    """To a batch of pictures: logits float64 [n, classes] and the work that they took.
+
+    skip: share of the residual blocks' multiply-accumulates, None where nothing can be skipped.
+    """
+
+    logits: np.ndarray
+    skip: float | None
+    macs: int
+
+
 def evaluate(
     network: Network, images: np.ndarray, labels: np.ndarray, parameters: Parameters | None = None
 ) -> Accuracy:
@@ -42,32 +55,47 @@ def evaluate(
     """
     own, counters = network.parameters, _swap_counters(network, None)
     network.parameters = own if parameters is None else parameters
-    first = five = 0
-    loss = skipped = 0.0
+
+    def answers(part: np.ndarray, number: int) -> Answers:
+        before = network.arithmetic.counter.macs
+        logits = network.logits(part, number, training=False)
+        skip = None if network.policy is None else network.policy.skip_ratio
+        return Answers(logits, skip, network.arithmetic.counter.macs - before)
+
     try:
-        for start in range(0, len(labels), BATCH):
-            wanted = labels[start : start + BATCH]
-            part = images[start : start + BATCH]
-            logits = network.logits(part, start // BATCH, training=False)
-            if network.policy is not None:
-                skipped += network.policy.skip_ratio * len(wanted)
-            loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
-            score = logits[np.arange(len(wanted)), wanted][:, None]
-            # of equal answers the lower class comes first, and what is no number never does
-            lower = np.arange(logits.shape[1]) < wanted[:, None]
-            better = (~(logits <= score) | ((logits == score) & lower)).sum(axis=1)
-            first += int((better < 1).sum())
-            five += int((better < 5).sum())
+        return score(answers, images, labels)
     finally:
         network.parameters = own
-        work = _swap_counters(network, counters)
+        _swap_counters(network, counters)
+
+
+def score(
+    answers: Callable[[np.ndarray, int], Answers], images: np.ndarray, labels: np.ndarray
+) -> Accuracy:
+    """Accuracy of what answers batch number `n` of up to BATCH uint8 images [N,C,H,W]."""
+    first = five = macs = 0
+    loss = skipped = 0.0
+    skips = False
+    for start in range(0, len(labels), BATCH):
+        wanted = labels[start : start + BATCH]
+        found = answers(images[start : start + BATCH], start // BATCH)
+        logits, macs = found.logits, macs + found.macs
+        if found.skip is not None:
+            skipped, skips = skipped + found.skip * len(wanted), True
+        loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
+        own = logits[np.arange(len(wanted)), wanted][:, None]
+        # of equal answers the lower class comes first, and what is no number never does
+        lower = np.arange(logits.shape[1]) < wanted[:, None]
+        better = (~(logits <= own) | ((logits == own) & lower)).sum(axis=1)
+        first += int((better < 1).sum())
+        five += int((better < 5).sum())
     total = len(labels)
     return Accuracy(
         100.0 * first / total,
         100.0 * five / total,
         loss / total,
-        None if network.policy is None else 100.0 * skipped / total,
-        work.macs / total,
+        100.0 * skipped / total if skips else None,
+        macs / total,
     )
 
 

@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..methods import psg
 from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
 from ..methods.slu import GATED, first_probability
+from ..methods.stochastic_depth import MINI_BATCH, PER
 from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
 from .finetune import ALL_LAYERS, MODES
@@ -99,16 +100,17 @@ class SluSettings:
 
     skip: float = 0.0
     gated: str = "identity"
-    lr: float = 0.05
+    lr: float = 0.5
     warmup: float = 0.1
     explore: float = 0.1
 
 
 @dataclass(frozen=True)
 class DepthSettings:
-    """[stochastic_depth]: mean skip ratio (0: none)."""
+    """[stochastic_depth]: mean skip ratio (0: none); what one draw is for."""
 
     skip: float = 0.0
+    per: str = MINI_BATCH
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,8 @@ def check(e: Experiment) -> None:
     need(0 <= e.slu.warmup <= 1, "slu.warmup", e.slu.warmup, "0 to 1")
     depth = e.stochastic_depth.skip
     need(0 <= depth < 1, "stochastic_depth.skip", depth, "0 to below 1")
+    per = e.stochastic_depth.per
+    need(per in PER, "stochastic_depth.per", per, " or ".join(PER))
     need(not (depth and e.slu.skip), "stochastic_depth.skip", depth, "0 where slu.skip is set")
     need(0 <= e.swa.start <= 1, "swa.start", e.swa.start, "0 to 1")
     need(0 <= e.swa.rate < 1, "swa.rate", e.swa.rate, "0 to below 1")

@@ -32,7 +32,6 @@ EXPLORED = 0.5  # more than in training: the estimate's mean is the same, its er
 class _Forced:
     """The gates' decisions, but for one block (an index), which all samples run or none does."""
 
-    wants_products = False
     skip_ratio = 0.0
 
     def __init__(self, gates: SluGates, block: int, run: bool) -> None:
@@ -54,6 +53,9 @@ class _Forced:
 
     def scale(self, index: int) -> float:
         return 1.0
+
+    def wants_products(self, index: int) -> bool:
+        return False
 
     def observe(self, index: int, products: np.ndarray) -> None:
         raise AssertionError("a forced decision teaches nothing")

@@ -24,6 +24,7 @@ from ..device.operations import LOGITS, Operation, Processor
 from ..errors import UserError
 from ..files import write_text
 from ..methods.slu import gated_names
+from ..methods.stochastic_depth import MINI_BATCH
 from ..network.models import network_spec
 from ..rng import generator
 from .experiment import Experiment, load_experiment
@@ -96,7 +97,8 @@ class Replay:
         drawn = {}
         for name in self._blocks:
             share = min(max(self._left[name], 0.0), 1.0)
-            if self.experiment.stochastic_depth.skip:  # a block is left out for a whole mini-batch
+            depth = self.experiment.stochastic_depth
+            if depth.skip and depth.per == MINI_BATCH:
                 skipped = random.permutation(run) < round(share * run)
                 drawn[name] = [0 if one else self.batch for one in skipped]
             else:

@@ -32,9 +32,13 @@ class Tallies:
 
     def add_decisions(self, ran: np.ndarray) -> None:
         """bool [skippable blocks, N] of one mini-batch."""
-        for index, count in enumerate((~ran).sum(axis=1)):
-            self.skipped[index] += int(count)
-        self.samples += ran.shape[1]
+        self.add_skipped((~ran).sum(axis=1).tolist(), ran.shape[1])
+
+    def add_skipped(self, skipped: list[int], samples: int) -> None:
+        """How many of a mini-batch's samples skipped each block."""
+        for index, count in enumerate(skipped):
+            self.skipped[index] += count
+        self.samples += samples
 
     def add_predictions(self, tally: dict[str, PredictorTally]) -> None:
         """Take over (and empty) what the arithmetic has counted."""

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,8 +37,15 @@ from .finetune import LAST_LAYER, start_from
 from .metering import NO_METER, RunEnergy
 from .tallies import Tallies
 
+if TYPE_CHECKING:
+    from .graph.run import GraphRun
+
 DIVERGED = 50.0  # times the loss of guessing
 OnMiniBatch = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
+
+
+class TimeIsUp(Exception):
+    """A run that was given so many seconds has used them: its checkpoint is written."""
 
 
 class Trainer:
@@ -53,7 +60,9 @@ class Trainer:
         device: Device | None,
         meter: str = "simulated",
         resume: bool = False,
+        graph: str | None = None,
     ) -> None:
+        """`graph`: the torch device ("cuda" or "cpu") on which whole iterations run as one."""
         self.experiment, self.dataset, self.folder = experiment, dataset, folder
         if experiment.train.batch > len(dataset.train_labels):
             raise UserError(
@@ -92,6 +101,12 @@ class Trainer:
         )
         self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
+        self._graph = None if graph is None or self._last_only else self._graph_on(graph)
+
+    def _graph_on(self, where: str) -> GraphRun:
+        from .graph.run import GraphRun  # needs torch
+
+        return GraphRun(self, where)
 
     def __enter__(self) -> Trainer:
         return self
@@ -103,8 +118,15 @@ class Trainer:
 
     # ---- the loop -------------------------------------------------------------------------------
 
-    def run(self, progress: OnMiniBatch = lambda done, total, loss: None) -> dict[str, Any]:
-        """Train to the end (or go on from where the checkpoint stands); returns result.json."""
+    def run(
+        self,
+        progress: OnMiniBatch = lambda done, total, loss: None,
+        seconds: float = math.inf,
+    ) -> dict[str, Any]:
+        """Train to the end (or go on from where the checkpoint stands); returns result.json.
+
+        TimeIsUp once `seconds` have passed before the end.
+        """
         e, total = self.experiment, self.experiment.offered
         if self.iteration == 0:
             facts = record.start(e, self.dataset, self.parts.spec, self.energy.board_model)
@@ -112,19 +134,40 @@ class Trainer:
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
         while self.iteration < total:
-            iteration = self.iteration
-            if not dropped(e.train.seed, iteration, e.smd.drop):
-                loss = self.mini_batch(iteration)
-            self.iteration += 1
+            over = time.monotonic() - started >= seconds
+            found = self._advance(over)
+            loss = loss if found is None else found
             if self._due(e.train.log_every):
                 self._log(started)
             halfway = e.train.evaluate_every and self.iteration < total
             if halfway and self._due(e.train.evaluate_every):
                 self._evaluate(None)
-            if self._due(e.train.checkpoint_every):
+            stops = over and self.iteration < total and self._settled
+            if stops or self._due(e.train.checkpoint_every):
                 self._checkpoint()
             progress(self.iteration, total, loss)
+            if stops:
+                raise TimeIsUp
         return self._finish()
+
+    def _advance(self, last: bool) -> float | None:
+        """One iteration, or several at once; the loss of the last mini-batch that was run.
+
+        `last`: nothing is to be started beyond what has been.
+        """
+        if self._graph is not None and self._graph.ready:
+            return self._graph.advance(last)
+        iteration, e = self.iteration, self.experiment
+        loss = None
+        if not dropped(e.train.seed, iteration, e.smd.drop):
+            loss = self.mini_batch(iteration)
+        self.iteration += 1
+        return loss
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the state here is that of this iteration."""
+        return self._graph is None or self._graph.settled
 
     def _due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.experiment.offered
@@ -140,7 +183,7 @@ class Trainer:
         e, network = self.experiment, self.network
         step = network.classifier_only if self._last_only else network.forward_backward
         outcome, gradients = step(*self._pictures(iteration), iteration)
-        self._stop_if_diverged(iteration, outcome.loss)
+        self.stop_if_diverged(iteration, outcome.loss)
         if e.method.update == "signsgd":
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
@@ -172,12 +215,20 @@ class Trainer:
             self.tallies.add_decisions(policy.ran)
         if gates is None or self.gate_optimiser is None or self._last_only:
             return
-        gradients, e = gates.gradients(), self.experiment  # steers the skip ratio, too
-        if iteration >= e.slu.warmup * e.offered:
-            falling = e.schedule.rate(iteration) / e.schedule.lr
-            self.gate_optimiser.step(gates.parameters, gradients, e.slu.lr * falling)
+        gradients = gates.gradients()  # steers the skip ratio, too
+        rate = self.gate_rate(iteration)
+        if rate is not None:
+            self.gate_optimiser.step(gates.parameters, gradients, rate)
 
-    def _stop_if_diverged(self, iteration: int, loss: float) -> None:
+    def gate_rate(self, iteration: int) -> float | None:
+        """The gates' learning rate, which falls with the weights'; None while they wait."""
+        e = self.experiment
+        if iteration < e.slu.warmup * e.offered:
+            return None
+        return e.slu.lr * (e.schedule.rate(iteration) / e.schedule.lr)
+
+    def stop_if_diverged(self, iteration: int, loss: float) -> None:
+        """UserError where the loss of a mini-batch is far beyond that of guessing, or no number."""
         limit = DIVERGED * math.log(max(self.dataset.classes, 2))
         if math.isfinite(loss) and loss < limit:
             return
@@ -238,7 +289,10 @@ class Trainer:
 
     def _evaluate(self, parameters: Parameters | None) -> Accuracy:
         data = self.dataset
-        found = evaluate(self.network, data.test_images, data.test_labels, parameters)
+        if self._graph is not None and self._graph.ready:
+            found = self._graph.evaluate(data.test_images, data.test_labels, parameters)
+        else:
+            found = evaluate(self.network, data.test_images, data.test_labels, parameters)
         self.events.write(
             "evaluation",
             iteration=self.iteration,

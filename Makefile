@@ -14,7 +14,7 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo csim csynth cosim ip mutate fuzz clean
+.PHONY: help setup check lint test demo results csim csynth cosim ip mutate fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,6 +56,9 @@ demo: setup ## train six methods on the embedded data and write runs/demo/report
 	    $(BIN)/e2train train experiments/demo/$$name.toml --out runs/demo/$$name || exit; \
 	done
 	@$(BIN)/e2train report $(DEMO:%=runs/demo/%) --out runs/demo
+
+results: setup ## rebuild docs/results: every page and figure from its packed runs and data
+	@$(BIN)/e2train results build docs/results
 
 csim: setup ## the HLS kernels under g++ against golden vectors, plain and sanitized
 	@$(MAKE) --no-print-directory -C hls csim PYTHON=../$(BIN)/python

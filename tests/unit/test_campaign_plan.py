@@ -129,10 +129,10 @@ def test_missing_file(tmp_path):
         load_campaign(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.toml")), ids=lambda path: path.stem)
 def test_ready_files_load(path):
     campaign = load_campaign(path)
-    assert campaign.name in (path.stem, f"campaign-{path.stem}")
+    assert campaign.name in (path.stem, f"campaign-{path.stem}", f"scaled-{path.stem}")
     assert path.read_text().startswith("# ")
     assert campaign.order == "randomised" and campaign.idle_s > 0
 

@@ -8,7 +8,7 @@ import pytest
 from e2train.training.experiment import load_experiment
 
 FOLDER = Path(__file__).parents[2] / "experiments"
-EXPERIMENTS = sorted(p for p in FOLDER.rglob("*.toml") if p.parent.name != "campaigns")
+EXPERIMENTS = sorted(p for p in FOLDER.rglob("*.toml") if "campaigns" not in p.parts)
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -338,7 +338,7 @@ def test_round_trip_of_paths(tmp_path: Path) -> None:
 
 def test_shipped_experiments_are_valid() -> None:
     folder = Path(__file__).parents[2] / "experiments"
-    files = sorted(p for p in folder.rglob("*.toml") if p.parent.name != "campaigns")
+    files = sorted(p for p in folder.rglob("*.toml") if "campaigns" not in p.parts)
     assert files
     for path in files:
         experiment = load_experiment(path)

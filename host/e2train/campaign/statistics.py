@@ -132,7 +132,7 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
     return Estimate(mean, quantile * statistics.stdev(values) / math.sqrt(n), n)
 
 
-def student_quantile(probability: float, freedom: int) -> float:
+def student_quantile(probability: float, freedom: float) -> float:
     """Quantile of Student's t distribution with `freedom` degrees of freedom."""
     try:
         from scipy.stats import t  # type: ignore[import-untyped]

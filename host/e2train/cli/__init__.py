@@ -21,6 +21,7 @@ from e2train.cli import (
     gates,
     hardware,
     report,
+    results,
     train,
 )
 from e2train.errors import UserError
@@ -44,6 +45,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(bench.app, name="bench")
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command()(train.train)
 app.command()(bound.bound)

@@ -119,8 +119,8 @@ def failure_bound(
 ) -> FailureBound:
     """The three statements for one layer and mini-batch: x int8 [N,C,H,W], g int16 [N,K,P,Q]."""
     predictor = Predictor() if predictor is None else predictor
-    cut_x, cut_g = _cut(x, g, predictor)
-    m, predicted = _decide(_gradient(cut_x, cut_g, geometry), predictor)
+    cut_x, cut_g = cut(x, g, predictor)
+    m, predicted = decide(_gradient(cut_x, cut_g, geometry), predictor.beta)
     count, delta_x, delta_g = int(predicted.sum()), predictor.delta_x, predictor.delta_g
     if count == 0:
         return FailureBound(0, predicted.size, 0.0, 0.0, delta_x, delta_g, 0.0, 0.0)
@@ -159,9 +159,9 @@ def observed_failures(
     predictor = Predictor() if predictor is None else predictor
     layer = {"stride": geometry.stride, "padding": geometry.padding, "groups": geometry.groups}
     full = device.conv_backward_weight(x, g, geometry.kernel, **layer)
-    cut_x, cut_g = _cut(x, g, predictor)
+    cut_x, cut_g = cut(x, g, predictor)
     m = device.conv_backward_weight(cut_x, cut_g, geometry.kernel, **layer)
-    m, predicted = _decide(m, predictor)
+    m, predicted = decide(m, predictor.beta)
     return Failures(int(predicted.sum()), predicted & (np.sign(m) != np.sign(full)))
 
 
@@ -176,16 +176,18 @@ def _slice(values: np.ndarray, bits: int, msb: int, truncate: bool) -> np.ndarra
     return values >> (bits - msb)
 
 
-def _cut(x: np.ndarray, g: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, np.ndarray]:
+def cut(x: np.ndarray, g: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, np.ndarray]:
+    """The slices of x int8 [N,C,H,W] and g int16 [N,K,P,Q] that the predictor multiplies."""
     return (
         _slice(x, ACTIVATION_BITS, predictor.x_msb_bits, predictor.truncate),
         _slice(g, GRADIENT_BITS, predictor.g_msb_bits, predictor.truncate),
     )
 
 
-def _decide(m: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, np.ndarray]:
+def decide(m: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """The predictor's gradient as int64 [K,C/groups,R,S], and bool: where it decides the sign."""
     m = m.astype(np.int64)
-    return m, decide_signs(m, np.zeros_like(m), quantise_beta(predictor.beta)).predicted
+    return m, decide_signs(m, np.zeros_like(m), quantise_beta(beta)).predicted
 
 
 def _paper_terms(

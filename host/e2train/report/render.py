@@ -87,8 +87,13 @@ def render(chart: Chart, theme: Theme, subtitle: str) -> bytes:
         step = 0.2 / chart.height
         figure.text(0.012, 0.985 - step, subtitle, fontsize=8.5, color=theme.muted, va="top")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=DPI, metadata=_metadata(chart))
     return buffer.getvalue()
+
+
+def _metadata(chart: Chart) -> dict[str, str | None]:
+    """A picture says what it shows; it does not name the software, whose version changes bytes."""
+    return {"Software": None, "Description": chart.alt}
 
 
 def _settings(theme: Theme) -> dict[str, Any]:

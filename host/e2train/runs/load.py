@@ -62,7 +62,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The finished cell, out of result.json. Accuracies, ratios and shares in percent."""
+    """The finished cell, out of result.json. Accuracies, ratios and shares in percent.
+
+    Seconds and joules of the board are modelled; `evaluation_skip` is the share of the residual
+    blocks' multiply-accumulates that evaluation skipped, `evaluation_macs` those a picture took.
+    These four are None in older records.
+    """
 
     iterations_offered: int
     iterations_run: int
@@ -80,6 +85,10 @@ class RunResult:
     block_skip: dict[str, float]
     predictor_share_by_layer: dict[str, float]
     macs_by_pass: dict[str, dict[tuple[int, int], int]]
+    board_seconds: float | None = None
+    board_joules: float | None = None
+    evaluation_skip: float | None = None
+    evaluation_macs: float | None = None
 
 
 @dataclass(frozen=True)
@@ -326,7 +335,23 @@ def _read_result(file: Path, start: Fields) -> RunResult:
         block_skip=fields.numbers("block_skip"),
         predictor_share_by_layer=fields.numbers("predictor_share_by_layer"),
         macs_by_pass=_macs_by_pass(fields.part("macs_by_pass")),
+        **_newer(fields, cell),
     )
+
+
+def _newer(fields: Fields, cell: Fields) -> dict[str, float | None]:
+    """What older records lack."""
+    board = fields.part("board") if "board" in fields.values else Fields({}, fields.where)
+    places = {
+        "board_seconds": (board, "seconds"),
+        "board_joules": (board, "joules"),
+        "evaluation_skip": (cell, "evaluation_skip"),
+        "evaluation_macs": (cell, "evaluation_macs"),
+    }
+    return {
+        name: part.optional_number(key) if key in part.values else None
+        for name, (part, key) in places.items()
+    }
 
 
 def _cell_energy(cell: Fields) -> Energy | None:

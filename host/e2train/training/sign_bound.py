@@ -30,7 +30,7 @@ class LayerFinding:
     failures: Failures
 
 
-class _Watched:
+class WatchedDevice:
     """A device that keeps the operands of its PSG gradients while `watching`."""
 
     def __init__(self, device: Device) -> None:
@@ -53,18 +53,20 @@ def findings(
     experiment: Experiment, dataset: Dataset, device: Device, iterations: list[int]
 ) -> Iterator[LayerFinding]:
     """Train as the experiment says, and look at every layer at the given iterations (ascending)."""
-    watched = _Watched(device)
+    watched = WatchedDevice(device)
     chosen = experiment.psg
     predictor = Predictor(chosen.beta, chosen.x_msb_bits, chosen.g_msb_bits)
     with (
         tempfile.TemporaryDirectory() as folder,
         Trainer(experiment, dataset, Path(folder), device=watched, meter=NO_METER) as trainer,  # type: ignore[arg-type]
     ):
-        layers = ["classifier", *reversed([unit.name for unit in trainer.parts.spec.units()])]
+        layers = [unit.name for unit in reversed(list(trainer.parts.spec.units()))]
         for iteration in range(iterations[-1] + 1):
             watched.watching = iteration in iterations
             trainer.mini_batch(iteration)
-            for layer, (x, g, geometry) in zip(layers, watched.seen, strict=False):
+            if not watched.watching:
+                continue
+            for layer, (x, g, geometry) in zip(layers, watched.seen, strict=True):
                 bound = failure_bound(x, g, geometry, predictor)
                 seen = observed_failures(device, x, g, geometry, predictor)
                 yield LayerFinding(iteration, layer, bound, seen)

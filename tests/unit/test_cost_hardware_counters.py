@@ -16,6 +16,7 @@ from e2train.device import Geometry, open_device
 from e2train.device.accelerator.layout import LANES
 from e2train.device.accelerator.tiling.cycles import Tally
 from e2train.device.operations import MERGE, TAKE, Convolution, Processor, Vector
+from e2train.methods import slu
 from e2train.methods.slu import SluGates
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
@@ -205,8 +206,9 @@ def compare_vectors(csim, work, expected):
     assert found == {name: getattr(total, name) for name in found}
 
 
-def test_an_iteration_with_gates(csim):
+def test_an_iteration_with_gates(csim, monkeypatch):
     """SLU's gates on, decisions drawn: the vector unit looks, multiplies and moves as modelled."""
+    monkeypatch.setattr(slu, "LONGEST_BURST", 1.0)  # every block explores
     spec = network_spec("resnet-8", (1, 8, 8), 10)
     gates = SluGates(spec, None, 0.4, seed=3, gated="all", explore=0.8)
     work = executed(csim, gates)

@@ -53,7 +53,7 @@ def exploring_burst(explore: float) -> float:
     A few samples cost the accelerator as much as a group of them, so exploring is done seldom and
     with many at once; each skipped sample's chance is `explore` all the same.
     """
-    return min(LONGEST_BURST, 1.0 / explore)
+    return min(LONGEST_BURST, 1.0 / explore) if explore else LONGEST_BURST
 
 
 def gated_blocks(spec: NetworkSpec, gated: str) -> tuple[bool, ...]:

@@ -95,6 +95,13 @@ def test_energy_ratio(ratio: float, drop: float, offered: int, run: int) -> None
     assert offered * (1 - drop) == pytest.approx(run)
 
 
+def test_smd_at_the_whole_energy_offers_twice_as_many() -> None:
+    smd = SmdSettings(0.5)
+    whole = Experiment("x", train=TrainSettings(energy_ratio=1.0), smd=smd)
+    assert whole.offered == 128_000, "the paper's SMD with energy ratio 1 (section 4.2)"
+    assert Experiment("x", smd=smd).offered == 64_000, "half the energy, where no ratio is given"
+
+
 def test_an_experiment_at_two_thirds() -> None:
     e = Experiment("x", train=TrainSettings(energy_ratio=0.67), smd=SmdSettings(0.5))
     assert e.offered == 85_760

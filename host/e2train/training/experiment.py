@@ -44,7 +44,8 @@ class DataSettings:
 class TrainSettings:
     """[train]: the paper's settings are the defaults (section 4.1).
 
-    `energy_ratio` scales the iterations to that share of standard training (section 4.2).
+    `energy_ratio` makes of the iterations what runs that share of them, whatever SMD drops (section
+    4.2); without it so many mini-batches are offered, and SMD runs its part of them.
     """
 
     iterations: int = 64_000
@@ -56,7 +57,7 @@ class TrainSettings:
     schedule: str = "steps"  # the paper's; or "linear", "cosine"
     drops: tuple[float, ...] = (0.5, 0.75)
     drop_factor: float = 0.1
-    energy_ratio: float = 1.0
+    energy_ratio: float | None = None
     seed: int = 0
     log_every: int = 20
     evaluate_every: int = 0  # 0: at the end only
@@ -161,9 +162,10 @@ class Experiment:
     @property
     def offered(self) -> int:
         """Mini-batches offered: the iterations, or what the energy ratio makes of them."""
-        if self.train.energy_ratio == 1.0:
+        ratio = self.train.energy_ratio
+        if ratio is None:
             return self.train.iterations
-        return offered_iterations(self.train.iterations, self.train.energy_ratio, self.smd.drop)
+        return offered_iterations(self.train.iterations, ratio, self.smd.drop)
 
     @property
     def schedule(self) -> Schedule:
@@ -274,7 +276,8 @@ def check(e: Experiment) -> None:
     need(possible, "train.sign_weight_decay", decay, "0 to below 1, with method.update of signs")
     need(t.schedule in SCHEDULES, "train.schedule", t.schedule, " or ".join(SCHEDULES))
     need(0 < t.drop_factor <= 1, "train.drop_factor", t.drop_factor, "above 0 to 1")
-    need(0 < t.energy_ratio <= 10, "train.energy_ratio", t.energy_ratio, "above 0 to 10")
+    ratio = t.energy_ratio
+    need(ratio is None or 0 < ratio <= 10, "train.energy_ratio", ratio, "above 0 to 10")
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))

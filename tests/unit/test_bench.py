@@ -115,6 +115,17 @@ def test_aims_bound_from_above_or_from_below():
     assert str(ratios.THREADS) == "at least 1.7"
 
 
+@pytest.mark.parametrize(("given", "met"), [(1.9, True), (1.2, None)])
+def test_two_threads_are_judged_only_where_the_machine_has_two_processors(monkeypatch, given, met):
+    device("native")
+    one, two = [Taken(2.0, 2.0)] * 3, [Taken(2.1, 1.1)] * 3
+    hashing = [Taken(given, 1.0)] * 3
+    monkeypatch.setattr(ratios, "in_turns", lambda *_: [one, two, hashing])
+    found = ratios.two_threads("resnet-8", "native", 3, 2)
+    assert found.value == pytest.approx(2.0 / 1.1) and found.met is met
+    assert f"{given:.2f} processors" in found.note and "1.91 to the emulator's" in found.note
+
+
 def test_torch_compile_that_fails_leaves_eager_torch_and_says_why(monkeypatch):
     pytest.importorskip("torch")
     from e2train.bench import torch_reference
@@ -147,7 +158,7 @@ def test_a_childs_peak_is_not_its_parents():
 
 
 def test_a_child_that_fails_says_so_in_one_line():
-    with pytest.raises(UserError, match=r"^resnet-9, batch 2: .*resnet-9[^\n]*$"):
+    with pytest.raises(UserError, match=r"^resnet-9, batch 2: .*depth 9[^\n]*$"):
         run_child(Job("resnet-9", 2, 1))
 
 

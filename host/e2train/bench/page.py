@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import UserError
 from ..files import write_text
 from ..report.render import Chart, render, write_png
@@ -19,14 +21,16 @@ from .machine import Machine
 from .ratios import Ratio
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RATIOS, GROWTH, PAGE, FIGURE = "ratios.json", "growth.json", "README.md", "growth.png"
 MIB = 1 << 20
+VERDICTS = {True: "yes", False: "**no**", None: "not judged: machine too busy"}
 LABELS = {
     "depth": "depth [layers]",
     "batch": "pictures a mini-batch",
-    "skip": "share of the blocks that runs",
+    "skip": "share that runs",
 }
 HEADS = {"depth": "depth", "batch": "batch", "skip": "skip ratio", "threads": "threads"}
 BUSY = (
@@ -102,7 +106,7 @@ def build(folder: Path) -> tuple[str, Chart]:
 def write(folder: Path) -> list[Path]:
     """Write page and figure beside the records."""
     text, chart = build(folder)
-    write_png(folder / FIGURE, render(chart, LIGHT, "PSG on the emulator, processor time"))
+    write_png(folder / FIGURE, render(chart, LIGHT, chart.caption))
     write_text(folder / PAGE, text)
     return [folder / PAGE, folder / FIGURE]
 
@@ -111,7 +115,7 @@ def _ratio_lines(record: dict[str, Any]) -> list[str]:
     machine = Machine(**record["machine"])
     rows = [
         f"| {one['network']} | {one['name']} | {one['value']:.3f} | {min(one['turns']):.3f} to "
-        f"{max(one['turns']):.3f} | {one['aim']} | {'yes' if one['met'] else '**no**'} "
+        f"{max(one['turns']):.3f} | {one['aim']} | {VERDICTS[one['met']]} "
         f"| {_sides(one)} |"
         for one in record["ratios"]
     ]
@@ -183,26 +187,39 @@ def _chart(
     record: dict[str, Any], points: Sequence[Point], fits: dict[str, dict[str, Exponent]]
 ) -> Chart:
     def draw(figure: Figure, theme: Theme) -> None:
-        axes = figure.subplots(len(fits), 2, squeeze=False)
-        for row, (axis, fit) in zip(axes, fits.items(), strict=True):
+        panels = figure.subplots(len(fits), 2, squeeze=False)
+        for row, (axis, fit) in zip(panels, fits.items(), strict=True):
             along = sorted((p for p in points if p.axis == axis), key=lambda point: point.size)
             x = [point.size for point in along]
             series = {
                 "time": ("time [s]", [point.seconds for point in along]),
                 "memory": ("memory [MiB]", [point.bytes / MIB for point in along]),
             }
-            for one, (what, (label, y)) in zip(row, series.items(), strict=True):
-                one.loglog(x, y, "o-", color=theme.methods["psg"], base=2)
-                one.set_xticks(x, [f"{value:g}" for value in x], minor=False)
-                one.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-                one.set_xlabel(LABELS[axis])
-                one.set_ylabel(label)
-                one.set_title(f"exponent {fit[what]}", fontsize="small")
+            for panel, (what, (label, y)) in zip(row, series.items(), strict=True):
+                _panel(panel, theme, x, y, fit[what])
+                panel.set_xlabel(LABELS[axis])
+                panel.set_ylabel(label)
 
     return Chart(
         "Growth of an iteration",
-        f"{record['network']}, batch {record['batch']}, unless the axis says otherwise.",
+        f"PSG, processor time; {record['network']}, batch {record['batch']} but for the axis",
         "Time and memory against depth, batch and skip ratio, both axes logarithmic",
         2.1 * len(fits),
         draw,
     )
+
+
+def _panel(panel: Axes, theme: Theme, x: list[float], y: list[float], fit: Exponent) -> None:
+    """Measured points and the line that is fitted to them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    color = theme.methods["psg"]
+    a, b = np.log(x), np.log(y)
+    panel.loglog(x, np.exp(b.mean() + fit.slope * (a - a.mean())), "--", color=theme.muted)
+    panel.loglog(x, y, "o", color=color)
+    panel.set_xticks(x, [f"{value:g}" for value in x])
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.set_title(f"exponent {fit}", fontsize="small")

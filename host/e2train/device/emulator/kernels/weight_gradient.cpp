@@ -15,6 +15,7 @@
 #include "lanes.hpp"
 #include "rounding.hpp"
 #include "threads.hpp"
+#include "tile_gradient.hpp"
 
 namespace e2 {
 namespace {
@@ -218,8 +219,8 @@ struct Predictor {
     int64_t* out;
 };
 
-void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
-           const Predictor& predictor, int threads) {
+void dense_vectors(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
+                   const Predictor& predictor, int threads) {
     const int pairs = ceil_div(g.out_width, 2), lanes = ceil_div(g.filters, LANES) * LANES;
     // columns that pairs of positions read first: the last pair starts at 2 (pairs - 1) * stride
     const int columns = std::max(2 * (pairs - 1) * g.stride + g.kernel_w, g.width + 2 * g.padding);
@@ -265,6 +266,49 @@ void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t*
         add_transposed(g, sums.get(), lanes, out);
         if (predictor.out) add_transposed(g, predicted.get(), lanes, predictor.out);
     });
+}
+
+#ifdef E2_HAVE_TILES
+void dense_tiles(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
+                 const Predictor& predictor, int threads) {
+    const TileLayout layout(g);
+    const size_t sums_size = (size_t)g.kernel_h * g.kernel_w * g.channels * layout.lanes;
+    const size_t weights = (size_t)g.filters * g.channels * g.kernel_h * g.kernel_w;
+    const bool predict = predictor.out != nullptr;
+    std::fill(out, out + weights, 0);
+    if (predict) std::fill(predictor.out, predictor.out + weights, 0);
+    Pieces groups(ceil_div(g.samples, layout.group));
+    std::mutex adding;
+    share(groups, threads, [&] {
+        const Tiles tiles;
+        TileOperands whole(layout, g.channels), sliced(layout, predict ? g.channels : 0);
+        Buffer<int64_t> sums(sums_size, 0), predicted(predict ? sums_size : 0, 0);
+        for (int64_t piece; groups.take(piece);) {
+            const ptrdiff_t n = piece * layout.group;
+            const int samples = (int)std::min<ptrdiff_t>(layout.group, g.samples - n);
+            pack_tile_x(g, layout, x + n * g.height * g.width * g.channels, samples, whole,
+                        predict ? &predictor.x : nullptr, &sliced);
+            pack_tile_g(g, layout, gradient + n * g.out_height * g.out_width * g.filters, samples,
+                        whole, predict ? &predictor.g : nullptr, predict ? &sliced : nullptr);
+            tile_sums(g, layout, whole, samples, sums.get());
+            if (predict) tile_sums(g, layout, sliced, samples, predicted.get());
+        }
+        const std::lock_guard<std::mutex> lock(adding);
+        add_transposed(g, sums.get(), layout.lanes, out);
+        if (predict) add_transposed(g, predicted.get(), layout.lanes, predictor.out);
+    });
+}
+#endif
+
+void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
+           const Predictor& predictor, int threads) {
+#ifdef E2_HAVE_TILES
+    if (TileLayout::fits(g) && tiles_allowed()) {
+        dense_tiles(g, x, gradient, out, predictor, threads);
+        return;
+    }
+#endif
+    dense_vectors(g, x, gradient, out, predictor, threads);
 }
 
 void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, const Slice& x_slice,

@@ -8,11 +8,8 @@
 // and its low byte (unsigned), each with 32-bit sums of its own.
 #pragma once
 
-#if defined(__linux__) && defined(__AMX_INT8__) && defined(__AVX512BW__) && defined(__AVX512VNNI__)
-#define E2_HAVE_TILES 1
-
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "tiles.hpp"
+#ifdef E2_HAVE_TILES
 
 #include <algorithm>
 #include <cstring>
@@ -26,30 +23,6 @@ namespace e2 {
 constexpr int TILE_POSITIONS = 64;
 constexpr int POSITIONS_AT_ONCE = 4096;     // packed operands stay in the L2 cache
 constexpr int POSITIONS_AT_MOST = 1 << 16;  // 128 * 255 * 2^16 < 2^31
-
-// Whether the system lets this process use the tiles; it has to be asked once.
-inline bool tiles_allowed() {
-    constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
-    static const bool allowed = syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
-    return allowed;
-}
-
-// A thread's tiles, all of 16 rows of 64 bytes, for as long as this lives.
-class Tiles {
-  public:
-    Tiles() {
-        struct alignas(64) {
-            uint8_t palette = 1, start = 0, reserved[14] = {};
-            uint16_t row_bytes[16] = {};
-            uint8_t rows[16] = {};
-        } shape;
-        for (int i = 0; i < 8; ++i) shape.row_bytes[i] = 64, shape.rows[i] = 16;
-        _tile_loadconfig(&shape);
-    }
-    ~Tiles() { _tile_release(); }
-    Tiles(const Tiles&) = delete;
-    Tiles& operator=(const Tiles&) = delete;
-};
 
 // Where positions lie in the packed operands of a group of samples.
 struct TileLayout {
@@ -175,26 +148,26 @@ inline void add_tile(const int32_t* low, const int32_t* high, int channels, int 
 // Sums of two taps, or of one twice: x points at the first positions of 16 channels.
 inline void tap_pair(const int8_t* first, const int8_t* second, ptrdiff_t plane, const int32_t* g,
                      ptrdiff_t words, int steps, int32_t sums[4][LANES * LANES]) {
-    asm volatile("" ::: "memory");  // the tile instructions do not tell what memory they use
+    tile_fence();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (int i = 0; i < steps; ++i, g += 16 * LANES) {
-        _tile_loadd(5, g, 64);
-        _tile_loadd(6, g + words, 64);
+        _tile_loadd(6, g, 64);
+        _tile_loadd(7, g + words, 64);
         _tile_loadd(4, first + (ptrdiff_t)i * TILE_POSITIONS, plane);
-        _tile_dpbsud(0, 4, 5);
-        _tile_dpbssd(1, 4, 6);
-        _tile_loadd(7, second + (ptrdiff_t)i * TILE_POSITIONS, plane);
-        _tile_dpbsud(2, 7, 5);
-        _tile_dpbssd(3, 7, 6);
+        _tile_dpbsud(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        _tile_loadd(5, second + (ptrdiff_t)i * TILE_POSITIONS, plane);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
     }
     _tile_stored(0, sums[0], 64);
     _tile_stored(1, sums[1], 64);
     _tile_stored(2, sums[2], 64);
     _tile_stored(3, sums[3], 64);
-    asm volatile("" ::: "memory");
+    tile_fence();
 }
 
 // Adds the sums of a group of samples to out int64 [R][S][C][filters, padded].

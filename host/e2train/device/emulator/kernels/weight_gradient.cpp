@@ -280,7 +280,7 @@ void dense_tiles(const Geometry& g, const int8_t* x, const int16_t* gradient, in
     Pieces groups(ceil_div(g.samples, layout.group));
     std::mutex adding;
     share(groups, threads, [&] {
-        const Tiles tiles;
+        const Tiles tiles(16, 16);
         TileOperands whole(layout, g.channels), sliced(layout, predict ? g.channels : 0);
         Buffer<int64_t> sums(sums_size, 0), predicted(predict ? sums_size : 0, 0);
         for (int64_t piece; groups.take(piece);) {

@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processor seconds of a training iteration: PSG on the emulator and float32 torch, in turns.
-
-One thread each, processor time (which other programs on the machine disturb little), and the two
-alternate, so that a machine that slows down slows both. Medians over the iterations, the first of
-each left out: it builds kernels and warms caches.
-"""
+"""Training iterations on the emulator that can be timed, and a stopwatch that takes turns."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +16,6 @@ from ..methods.sgd import Sgd
 from ..methods.slu import SluGates
 from ..network.arithmetic import Arithmetic, Value
 from ..network.integer import FixedArithmetic
-from ..network.models import network_spec
 from ..network.network import Network
 from ..network.parameters import initial_parameters
 from ..network.spec import NetworkSpec
@@ -34,37 +27,23 @@ MEAN = (128, 128, 128)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Median processor seconds an iteration of one network, and their ratio."""
+class Taken:
+    """Seconds of one step: of processor time, over all threads, and of the clock on the wall."""
 
-    network: str
-    emulator: float
-    float32: float
-
-    @property
-    def ratio(self) -> float:
-        """Emulator over float32."""
-        return self.emulator / self.float32
-
-
-@dataclass(frozen=True)
-class Skipping:
-    """Median processor seconds an iteration with a share of the blocks' samples skipped."""
-
-    ratio: float
-    seconds: float
+    processor: float
+    wall: float
 
 
 class ForcedGates(SluGates):
     """SLU's gates at work, their decisions replaced by random ones of an exact skip ratio.
 
     All residual blocks are gated, so that the ratio is the one over them all, whatever the network.
-    What is forced teaches nothing, so no skipped sample is computed to learn from it.
+    Of the skipped samples the usual share is explored, as in training: that is part of the price.
     """
 
     def __init__(self, spec: NetworkSpec, counter: Counter, ratio: float) -> None:
         # the target steers nothing here
-        super().__init__(spec, counter, 0.5, 0, gated="all", explore=0.0)
+        super().__init__(spec, counter, 0.5, 0, gated="all")
         self.ratio = ratio
         self._random = generator(0, "forced gates", 0)
 
@@ -73,6 +52,7 @@ class ForcedGates(SluGates):
         ran = np.ones(self.samples, bool)
         ran[self._random.permutation(self.samples)[: round(self.ratio * self.samples)]] = False
         self.ran[index] = ran
+        self.chosen[index] = ~ran & self.exploring[index] & ran.any()
         return ran
 
 
@@ -113,43 +93,17 @@ def mini_batch(batch: int) -> tuple[np.ndarray, np.ndarray]:
     return images, random.integers(0, CLASSES, batch)
 
 
-def _seconds(steps: Sequence[Callable[[], None]], iterations: int) -> list[float]:
-    """Median processor seconds of each step, taken in turns after one round of warming up."""
-    taken: list[list[float]] = [[] for _ in steps]
+def in_turns(steps: Sequence[Callable[[], None]], iterations: int) -> list[list[Taken]]:
+    """What each step took in each iteration: [steps][iterations].
+
+    The steps alternate, so that a machine that slows down slows them all. A first round is left
+    out: it builds kernels and warms caches.
+    """
+    taken: list[list[Taken]] = [[] for _ in steps]
     for iteration in range(iterations + 1):
         for times, step in zip(taken, steps, strict=True):
-            started = time.process_time()
+            processor, wall = time.process_time(), time.perf_counter()
             step()
             if iteration:
-                times.append(time.process_time() - started)
-    return [statistics.median(times) for times in taken]
-
-
-def compare(name: str, device: Device, iterations: int, batch: int) -> Comparison:
-    """PSG on the device against float32 torch, the same network and batch. Needs torch."""
-    import torch
-
-    from .torch_reference import FloatTraining
-
-    spec = network_spec(name, SHAPE, CLASSES)
-    images, labels = mini_batch(batch)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        ours = EmulatorTraining(spec, device, images, labels)
-        theirs = FloatTraining(spec, images, labels)
-        emulator, float32 = _seconds((ours.step, theirs.step), iterations)
-    finally:
-        torch.set_num_threads(threads)
-    return Comparison(name, emulator, float32)
-
-
-def skipping(
-    name: str, device: Device, ratios: Sequence[float], iterations: int, batch: int
-) -> list[Skipping]:
-    """PSG with gates on the device, at several skip ratios in turns."""
-    spec = network_spec(name, SHAPE, CLASSES)
-    images, labels = mini_batch(batch)
-    runs = [EmulatorTraining(spec, device, images, labels, skip=ratio) for ratio in ratios]
-    seconds = _seconds([run.step for run in runs], iterations)
-    return [Skipping(ratio, taken) for ratio, taken in zip(ratios, seconds, strict=True)]
+                times.append(Taken(time.process_time() - processor, time.perf_counter() - wall))
+    return taken

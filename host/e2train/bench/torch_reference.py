@@ -77,8 +77,10 @@ class FloatNetwork(nn.Module):
 class FloatTraining:
     """Training iterations of a float32 network on one fixed mini-batch."""
 
-    def __init__(self, spec: NetworkSpec, images: np.ndarray, labels: np.ndarray) -> None:
-        """images uint8 [N,C,H,W], labels int64 [N]."""
+    def __init__(
+        self, spec: NetworkSpec, images: np.ndarray, labels: np.ndarray, *, compiled: bool = False
+    ) -> None:
+        """images uint8 [N,C,H,W], labels int64 [N]; `compiled`: through torch.compile."""
         self.network = FloatNetwork(spec)
         for weight in self.network.parameters():
             if weight.dim() == 4:
@@ -89,9 +91,24 @@ class FloatTraining:
         self._optimiser = torch.optim.SGD(
             self.network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4
         )
+        if compiled:
+            self.network.compile()
 
     def step(self) -> None:
         """Forward, backward and update."""
         self._optimiser.zero_grad()
         F.cross_entropy(self.network(self._pictures), self._labels).backward()
         self._optimiser.step()
+
+
+def compiled_training(
+    spec: NetworkSpec, images: np.ndarray, labels: np.ndarray
+) -> tuple[FloatTraining | None, str]:
+    """Training through torch.compile, compiled by a first step; or None and why there is none."""
+    training = FloatTraining(spec, images, labels, compiled=True)
+    try:
+        training.step()
+    except Exception as error:  # torch.compile has no common class of what can fail in it
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return None, lines[0]
+    return training, ""

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`e2train bench`: how fast training on the emulator is, and how fast C simulation is."""
+"""`e2train bench`: what training on the emulator costs, and how fast C simulation is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from e2train.errors import UserError
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..bench.ratios import Ratio
 
 app = typer.Typer(help="Benchmarks.", no_args_is_help=True)
 
-NETWORKS = ("resnet-8", "resnet-20", "resnet-74")
-SKIP_RATIOS = (0.0, 0.2, 0.4, 0.6)
+NETWORKS = ("resnet-20", "resnet-74")
 
 
 @app.callback()
@@ -28,49 +32,87 @@ def emulator(
     network: Annotated[
         list[str] | None, typer.Option(help="Network to compare (may be repeated).")
     ] = None,
-    skip_network: Annotated[
-        str, typer.Option(help="Network that skips blocks; empty: none.")
-    ] = "resnet-20",
-    iterations: Annotated[int, typer.Option(min=1, help="Iterations behind each median.")] = 5,
+    memory_network: Annotated[
+        str, typer.Option(help="Network whose memory is compared; empty: none.")
+    ] = "resnet-74",
+    iterations: Annotated[int, typer.Option(min=1, help="Turns behind each median.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a mini-batch.")] = 128,
     backend: Annotated[str, typer.Option(help="auto, native, torch or numpy.")] = "auto",
+    compile_: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Try torch.compile, too (minutes).")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Record to write (JSON).")
+    ] = None,
 ) -> None:
-    """CPU seconds an iteration (one thread): PSG on the emulator, and float32 torch, in turns."""
-    from e2train.bench.emulator import compare, skipping
-    from e2train.device import open_device
+    """The emulator's ratios to float32 torch and to itself, each beside its aim."""
+    from ..bench.machine import this_machine
+    from ..bench.page import check_place, ratios_record, write_record
+    from ..bench.ratios import against_torch, memory, two_threads
+    from ..device import open_device
 
-    if find_spec("torch") is None:
-        raise UserError("bench emulator compares with torch: pip install 'e2train[emulator]'")
-    import torch
-
+    _need_torch()
+    if out is not None:
+        check_place(out)
     console = Console()
     with open_device("emulator", backend=backend, threads=1) as device:
-        console.print(
-            f"PSG on {device.name}, and float32 torch {torch.__version__}, in turns: CPU seconds "
-            f"an iteration, one thread, median of {iterations}; batch {batch}, 32x32."
-        )
-        table = _table(
-            "PSG training against float32 torch",
-            "network",
-            ("emulator [s]", "float32 [s]", "ratio"),
-        )
+        machine = this_machine(device.name)
+        console.print(machine.sentence)
+        ratios = []
         for name in network or NETWORKS:
-            found = compare(name, device, iterations, batch)
-            table.add_row(
-                name, f"{found.emulator:.3f}", f"{found.float32:.3f}", f"{found.ratio:.2f}"
-            )
-        console.print(table)
-        if skip_network:
-            found_skips = skipping(skip_network, device, SKIP_RATIOS, iterations, batch)
-            table = _table(
-                f"{skip_network} with SLU's gates, decisions forced to a skip ratio",
-                "skip ratio",
-                ("emulator [s]", "of no skipping"),
-            )
-            for skip in found_skips:
-                share = skip.seconds / found_skips[0].seconds
-                table.add_row(f"{skip.ratio:.0%}", f"{skip.seconds:.3f}", f"{share:.0%}")
-            console.print(table)
+            ratios += against_torch(name, device, machine.vnni, iterations, batch, compile_)
+            if hasattr(device, "threads"):
+                ratios.append(two_threads(name, backend, iterations, batch))
+    if memory_network:
+        ratios += memory(memory_network, backend, batch)
+    _print_ratios(console, ratios, f"Batch {batch}, 32x32; medians of {iterations} turns")
+    if out is not None:
+        write_record(out, ratios_record(machine, batch, iterations, ratios))
+
+
+@app.command()
+def growth(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Record to write (JSON).")],
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="depth, batch, skip or threads (may be repeated); default: all."),
+    ] = None,
+    network: Annotated[str, typer.Option(help="Network, but for the axis depth.")] = "resnet-20",
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a mini-batch.")] = 128,
+    iterations: Annotated[int, typer.Option(min=1, help="Iterations a point and round.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds over all points.")] = 3,
+    backend: Annotated[str, typer.Option(help="auto, native, torch or numpy.")] = "auto",
+) -> None:
+    """Time and memory of an iteration against depth, batch, skip ratio and threads."""
+    from ..bench.child import Job
+    from ..bench.growth import AXES, exponents, measure
+    from ..bench.machine import this_machine
+    from ..bench.page import check_place, growth_record, write_record
+    from ..device import open_device
+
+    for name in axis or ():
+        if name not in AXES:
+            raise UserError(f"unknown axis {name!r}: expected one of {', '.join(AXES)}")
+    check_place(out)
+    with open_device("emulator", backend=backend, threads=1) as device:
+        machine = this_machine(device.name)
+    chosen = {name: values for name, values in AXES.items() if name in (axis or AXES)}
+    base = Job(network, batch, iterations, backend=backend)
+    points = measure(chosen, base, rounds)
+    write_record(out, growth_record(machine, network, batch, points))
+    for name, fits in exponents(points).items():
+        typer.echo(f"{name}: exponent of time {fits['time']}, of memory {fits['memory']}")
+
+
+@app.command()
+def page(
+    folder: Annotated[Path, typer.Argument(help="Folder with ratios.json and growth.json.")],
+) -> None:
+    """Write the page and the figure of the two records."""
+    from ..bench.page import write
+
+    for file in write(folder):
+        typer.echo(file)
 
 
 @app.command()
@@ -78,8 +120,8 @@ def csim(
     batch: Annotated[int, typer.Option(min=1, help="Samples a pass.")] = 16,
 ) -> None:
     """Multiply-accumulates that C simulation of the accelerator computes a second, by pass."""
-    from e2train.bench.csim import PASSES, speeds
-    from e2train.device import open_device
+    from ..bench.csim import PASSES, speeds
+    from ..device import open_device
 
     with open_device("csim") as device:
         table = _table(
@@ -101,3 +143,21 @@ def _table(title: str, first: str, columns: tuple[str, ...]) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     return table
+
+
+def _need_torch() -> None:
+    if find_spec("torch") is None:
+        raise UserError("bench emulator compares with torch: pip install 'e2train[emulator]'")
+
+
+def _print_ratios(console: Console, ratios: Sequence[Ratio], title: str) -> None:
+    table = _table(title, "network", ("measured", "lowest", "highest", "aim", "met"))
+    table.add_column("ratio")
+    for ratio in ratios:
+        spread = (f"{bound:.3f}" for bound in (min(ratio.turns), max(ratio.turns)))
+        met = {True: "yes", False: "no", None: "machine too busy"}[ratio.met]
+        table.add_row(ratio.network, f"{ratio.value:.3f}", *spread, str(ratio.aim), met, ratio.name)
+    console.print(table)
+    for ratio in ratios:
+        if ratio.note:
+            console.print(f"{ratio.network}, {ratio.name}: {ratio.note}")

@@ -23,7 +23,12 @@ COMMON_FLAGS = (
 )
 # Tried in this order: this processor's instructions, as the compilers for different processors
 # call them; then the plain instruction set.
-FLAG_SETS: tuple[tuple[str, ...], ...] = (("-march=native",), ("-mcpu=native",), ())
+FLAG_SETS: tuple[tuple[str, ...], ...] = (
+    ("-march=native", "-mprefer-vector-width=512"),  # as wide as there are; x86 alone knows it
+    ("-march=native",),
+    ("-mcpu=native",),
+    (),
+)
 BUILD_SECONDS = 300
 
 
@@ -72,7 +77,8 @@ _SIGNATURES = {
     "e2_forward": "vppppi",
     "e2_input_gradient": "lppipppi",
     "e2_input_gradient_exact": "vppippi",
-    "e2_weight_gradient": "vpppiipi",
+    "e2_weight_gradient": "vppppi",
+    "e2_psg_gradients": "vpppiippi",
     "e2_narrow": "vplipi",
     "e2_normalise": "lplippipiiipi",
     "e2_mask": "vppiilpi",

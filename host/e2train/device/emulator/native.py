@@ -296,23 +296,30 @@ class NativeEmulator(Device):
         return out
 
     def weight_gradient(self, x: Tensor, g: Tensor, geometry: Geometry) -> np.ndarray:
-        return self._weight_gradient(x, g, geometry, 8, 16)
-
-    def _weight_gradient(
-        self, x: np.ndarray, g: np.ndarray, geometry: Geometry, x_bits: int, g_bits: int
-    ) -> np.ndarray:
         native = _native(geometry, x.shape[0])
         out = np.empty(geometry.weight_shape, np.int64)
         self._library.e2_weight_gradient(
-            ctypes.byref(native), _at(x), _at(g), x_bits, g_bits, _at(out), self.threads
+            ctypes.byref(native), _at(x), _at(g), _at(out), self.threads
         )
         return out
 
     def psg_gradient(
         self, x: Tensor, g: Tensor, geometry: Geometry, beta_q: int, x_msb: int, g_msb: int
     ) -> PsgResult:
-        predictor = self._weight_gradient(x, g, geometry, x_msb, g_msb)
-        return decide_signs(predictor, self.weight_gradient(x, g, geometry), beta_q)
+        native = _native(geometry, x.shape[0])
+        full = np.empty(geometry.weight_shape, np.int64)
+        predictor = np.empty(geometry.weight_shape, np.int64)
+        self._library.e2_psg_gradients(
+            ctypes.byref(native),
+            _at(x),
+            _at(g),
+            x_msb,
+            g_msb,
+            _at(full),
+            _at(predictor),
+            self.threads,
+        )
+        return decide_signs(predictor, full, beta_q)
 
     def gate_products(self, g: Tensor, after: Tensor, before: Tensor) -> np.ndarray:
         n = g.shape[0]

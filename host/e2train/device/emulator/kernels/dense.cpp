@@ -12,6 +12,14 @@ using ForwardDot = BytesDot;
 using ForwardDot = HalvesDot;
 #endif
 
+bool use_tiles() {
+#ifdef E2_HAVE_TILES
+    return tiles_allowed();
+#else
+    return false;
+#endif
+}
+
 // Unsigned bytes carry x + 128, which padding and unused channels hold as well.
 constexpr uint8_t ZERO_POINT = HAVE_BYTE_DOT ? 128 : 0;
 
@@ -104,8 +112,8 @@ void forward(const Geometry& g, const int8_t* x, const int8_t* w, Finish& finish
 
     const int row_words = (g.width + 2 * g.padding) * words;
     const ptrdiff_t sample_outputs = (ptrdiff_t)g.out_height * phase.row_step;
-    const Gather gather{g.samples, g.height,  words,          row_words,
-                        g.stride,  g.filters, sample_outputs, {phase}};
+    const Gather gather{g.samples, g.height,       words,   row_words,   g.stride,
+                        g.filters, sample_outputs, {phase}, use_tiles(), 0};
     const auto pack = [&](int n, int32_t* packed) {
         for (int h = 0; h < g.height; ++h)
             pack_forward_row(g, x + ((ptrdiff_t)n * g.height + h) * g.width * g.channels,
@@ -126,10 +134,11 @@ struct TapColumns {
     std::vector<int> kernel, offset;
 };
 
-// The kernel positions that meet inputs of parity `phase`, and where their outputs lie.
+// The kernel positions that meet inputs of parity `phase`, and where their outputs lie: one after
+// the other.
 TapColumns taps_of(int phase, int kernel, int stride, int padding) {
     TapColumns taps;
-    for (int s = 0; s < kernel; ++s)
+    for (int s = kernel - 1; s >= 0; --s)
         if ((phase + padding - s) % stride == 0) {
             taps.kernel.push_back(s);
             taps.offset.push_back((phase + padding - s) / stride);
@@ -170,20 +179,43 @@ void pack_gradient_row(const Geometry& g, const Source& source, const int16_t* f
                 sizeof(int32_t) * after * words);
 }
 
-template <class Finish>
-void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Finish& finish,
-                    int threads) {
-    const int words = ceil_div(source.count, 2), stride = g.stride;
+// The same for matrix tiles: low bytes, and `high` words behind them high bytes.
+void pack_gradient_bytes(const Geometry& g, const Source& source, const int16_t* from, int before,
+                         int after, int words, ptrdiff_t high, int32_t* row) {
+    const size_t size = sizeof(int32_t) * words * (before + g.out_width + after);
+    int8_t* __restrict low = reinterpret_cast<int8_t*>(row);
+    int8_t* __restrict top = reinterpret_cast<int8_t*>(row + high);
+    std::memset(low, 0, size);
+    std::memset(top, 0, size);
+    low += before * words * 4;
+    top += before * words * 4;
+    if (source.count == words * 4 && source.count == g.filters && source.g_bits == 16) {
+        for (ptrdiff_t i = 0; i < (ptrdiff_t)g.out_width * g.filters; ++i) {
+            low[i] = (int8_t)from[i];
+            top[i] = (int8_t)(from[i] >> 8);
+        }
+        return;
+    }
+    for (int q = 0; q < g.out_width; ++q)
+        for (int k = 0; k < source.count; ++k) {
+            const int16_t v =
+                most_significant(from[(ptrdiff_t)q * g.filters + source.first + k], source.g_bits);
+            low[q * words * 4 + k] = (int8_t)v;
+            top[q * words * 4 + k] = (int8_t)(v >> 8);
+        }
+}
+
+template <class Dot, class Finish>
+void input_gradient_on(const Geometry& g, const Source& source, const int8_t* w, Finish& finish,
+                       int threads) {
+    const int words = ceil_div(source.count, Dot::PER_WORD), stride = g.stride;
     const auto [before, after] = column_padding(g);
     const int row_words = (before + g.out_width + after) * words;
-    Gather gather{g.samples,
-                  g.out_height,
-                  words,
-                  row_words,
-                  1,
-                  g.channels,
-                  (ptrdiff_t)g.height * g.width * g.channels,
-                  {}};
+    constexpr bool BYTES = Dot::PER_WORD == 4;  // in two planes, which tiles alone take
+    const ptrdiff_t high = BYTES ? (ptrdiff_t)g.out_height * row_words : 0;
+    const ptrdiff_t sample_outputs = (ptrdiff_t)g.height * g.width * g.channels;
+    Gather gather{g.samples,  g.out_height,   words, row_words, 1,
+                  g.channels, sample_outputs, {},    BYTES,     high};
     std::vector<std::vector<int32_t>> weights;
     for (int a = 0; a < std::min(stride, g.height); ++a)
         for (int b = 0; b < std::min(stride, g.width); ++b) {
@@ -204,7 +236,7 @@ void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Fi
                     phase.taps.back().columns.push_back((ptrdiff_t)(column + before) * words);
             }
             weights.emplace_back(packed_size(phase, g.channels, words));
-            pack_weights<HalvesDot>(
+            pack_weights<Dot>(
                 phase, g.channels, words,
                 [&](int c, int k, int r, int s) -> int {
                     if (c >= g.channels || k >= source.count) return 0;
@@ -218,12 +250,29 @@ void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Fi
             gather.phases.push_back(phase);
         }
     const auto pack = [&](int n, int32_t* packed) {
-        for (int p = 0; p < g.out_height; ++p)
-            pack_gradient_row(
-                g, source, source.g + ((ptrdiff_t)n * g.out_height + p) * g.out_width * g.filters,
-                before, after, words, packed + (ptrdiff_t)p * row_words);
+        for (int p = 0; p < g.out_height; ++p) {
+            const int16_t* from =
+                source.g + ((ptrdiff_t)n * g.out_height + p) * g.out_width * g.filters;
+            int32_t* row = packed + (ptrdiff_t)p * row_words;
+            if (BYTES)
+                pack_gradient_bytes(g, source, from, before, after, words, high, row);
+            else
+                pack_gradient_row(g, source, from, before, after, words, row);
+        }
     };
-    run_gather<HalvesDot>(gather, pack, finish, threads);
+    run_gather<Dot>(gather, pack, finish, threads);
+}
+
+template <class Finish>
+void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Finish& finish,
+                    int threads) {
+#ifdef E2_HAVE_TILES
+    if (use_tiles()) {
+        input_gradient_on<BytesDot>(g, source, w, finish, threads);
+        return;
+    }
+#endif
+    input_gradient_on<HalvesDot>(g, source, w, finish, threads);
 }
 
 // Largest sum of |weights| that any input gradient can meet.

@@ -9,12 +9,14 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "finish.hpp"
 #include "lanes.hpp"
 #include "threads.hpp"
+#include "tile_gather.hpp"
 
 namespace e2 {
 
@@ -39,7 +41,14 @@ struct Gather {
     int filters;
     ptrdiff_t sample_outputs;
     std::vector<Phase> phases;
+    bool tiles = false;  // on matrix tiles: a tap row's columns are adjacent
+    ptrdiff_t high = 0;  // words from the input's low bytes to its high ones; 0: it has none
 };
+
+// Whether a phase runs on matrix tiles; one without taps has nothing to multiply.
+inline bool on_tiles(const Gather& gather, const Phase& phase) {
+    return gather.tiles && !phase.taps.empty() && !phase.taps[0].columns.empty();
+}
 
 struct HalvesDot {
     static constexpr int PER_WORD = 2;
@@ -129,6 +138,17 @@ void gather_row(const Gather& gather, const Phase& phase, const int32_t* sample,
     }
     const int32_t* used = weights + skipped * gather.words * vectors * LANES;
     const ptrdiff_t step = (ptrdiff_t)gather.input_step * gather.words;
+#ifdef E2_HAVE_TILES
+    if (on_tiles(gather, phase)) {
+        const int across = (int)phase.taps[0].columns.size();
+        const int32_t* rows[49];
+        for (int r = 0; r < count / across; ++r) rows[r] = taps[r * across];
+        const int run = across * gather.words;
+        tile_row(TileCut(run, phase.columns), rows, count / across, phase.columns, step, run,
+                 gather.high, vectors, used, reinterpret_cast<const int32_t*>(start), out);
+        return;
+    }
+#endif
     const int tiles = ceil_div(phase.columns, vectors == 1 ? TILE_1 : TILE_2);
     for (int i = 0; i < tiles; ++i) {
         const int begin = phase.columns * i / tiles, end = phase.columns * (i + 1) / tiles;
@@ -166,13 +186,22 @@ void run_gather(const Gather& gather, const Pack& pack, Finish& finish, int thre
     Pieces samples(gather.samples);
     std::mutex joining;
     share(samples, threads, [&] {
-        Buffer<int32_t> packed((size_t)gather.rows * gather.row_words + 64);
+        Buffer<int32_t> packed((size_t)gather.rows * gather.row_words + gather.high + 64);
         Buffer<int32_t> row_buffer((size_t)widest * 2 * LANES);
         Finish mine = finish.fresh();
         for (int64_t n; samples.take(n);) {
             pack((int)n, packed.get());
-            for (const Phase& phase : gather.phases)
+            for (const Phase& phase : gather.phases) {
+#ifdef E2_HAVE_TILES
+                std::optional<Tiles> tiles;
+                if (on_tiles(gather, phase)) {
+                    const int run = (int)phase.taps[0].columns.size() * gather.words;
+                    const TileCut cut(run, phase.columns);
+                    tiles.emplace(cut.positions, cut.words);
+                }
+#endif
                 gather_phase<Dot>(gather, phase, packed.get(), (int)n, row_buffer.get(), mine);
+            }
         }
         const std::lock_guard<std::mutex> lock(joining);
         finish.join(mine);

@@ -33,6 +33,27 @@ typedef int32_t Vec __attribute__((vector_size(4 * LANES)));
 typedef int16_t HalfVec __attribute__((vector_size(2 * LANES)));
 typedef int8_t ByteVec __attribute__((vector_size(LANES)));
 
+// Both as instructions: g++ takes a conversion from bytes apart lane by lane.
+inline Vec widened(ByteVec v) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return (Vec)_mm512_cvtepi8_epi32((__m128i)v);
+#elif defined(__AVX2__)
+    return (Vec)_mm256_cvtepi8_epi32(_mm_set_epi64x(0, (long long)v));
+#else
+    return __builtin_convertvector(v, Vec);
+#endif
+}
+
+inline Vec widened(HalfVec v) {
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    return (Vec)_mm512_cvtepi16_epi32((__m256i)v);
+#elif defined(__AVX2__)
+    return (Vec)_mm256_cvtepi16_epi32((__m128i)v);
+#else
+    return __builtin_convertvector(v, Vec);
+#endif
+}
+
 inline Vec splat(int32_t value) {
     return Vec{} + value;
 }
@@ -61,7 +82,7 @@ inline Vec load(const int16_t* from, int count) {
         std::memcpy(&h, from, sizeof h);
     else
         std::memcpy(&h, from, sizeof(int16_t) * count);
-    return __builtin_convertvector(h, Vec);
+    return widened(h);
 }
 
 inline Vec load(const int8_t* from, int count) {
@@ -70,7 +91,7 @@ inline Vec load(const int8_t* from, int count) {
         std::memcpy(&b, from, sizeof b);
     else
         std::memcpy(&b, from, count);
-    return __builtin_convertvector(b, Vec);
+    return widened(b);
 }
 
 // The first `count` lanes of values that fit 16 bits.

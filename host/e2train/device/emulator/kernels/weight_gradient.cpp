@@ -15,6 +15,7 @@
 #include "lanes.hpp"
 #include "rounding.hpp"
 #include "threads.hpp"
+#include "tile_gradient.hpp"
 
 namespace e2 {
 namespace {
@@ -81,61 +82,66 @@ Tile pick_tile(int count, int vectors) {
 
 // ---- packing ---------------------------------------------------------------------------------
 
-uint32_t word(int16_t low, int16_t high) {
-    return (uint16_t)low | (uint32_t)(uint16_t)high << 16;
-}
+typedef int16_t Halves __attribute__((vector_size(4 * LANES)));  // the two halves of every word
 
-// Slices `count` values into `row`; returns the largest magnitude of the slices.
-template <class Value>
-int slice_row(const Value* __restrict from, ptrdiff_t count, Slice slice, int16_t* __restrict row) {
-    const int32_t shift = slice.shift, half = (1 << shift) >> 1, top = slice.top;
-    int32_t low = 0, high = 0;
-    for (ptrdiff_t i = 0; i < count; ++i) {
-        const int32_t v = std::min(std::max((from[i] + half) >> shift, -top), top);
-        low = std::min(low, v);
-        high = std::max(high, v);
-        row[i] = (int16_t)v;
+// Smallest and largest values of each lane.
+struct Range {
+    Halves low{}, high{};
+    void add(Halves v) {
+        low = v < low ? v : low;
+        high = v > high ? v : high;
     }
-    return std::max(-low, high);
-}
-
-// Words of pairs: element i of `row` with element i + `next`.
-void pair_up(const int16_t* __restrict row, ptrdiff_t next, ptrdiff_t count,
-             int32_t* __restrict to) {
-    for (ptrdiff_t i = 0; i < count; ++i) to[i] = (int32_t)word(row[i], row[i + next]);
-}
+    int top() const {  // the largest magnitude
+        int top = 1;
+        for (int i = 0; i < 2 * LANES; ++i) top = std::max({top, -(int)low[i], (int)high[i]});
+        return top;
+    }
+};
 
 // Rows of x as words [columns][C]; columns beyond the picture are zero.
-void pack_x(const Geometry& g, const int8_t* x, const Slice& slice, int samples, int16_t* row,
-            Packed& packed) {
-    const ptrdiff_t next = (ptrdiff_t)g.stride * g.channels, all = packed.x_row + next;
-    const ptrdiff_t before = (ptrdiff_t)g.padding * g.channels;
-    const ptrdiff_t size = (ptrdiff_t)g.width * g.channels;
-    std::fill(row, row + all, 0);
-    int top = 0;
+void pack_x(const Geometry& g, const int8_t* x, int samples, int16_t* row, Packed& packed) {
+    const ptrdiff_t next = (ptrdiff_t)g.stride * g.channels, size = (ptrdiff_t)g.width * g.channels;
+    int16_t* __restrict picture = row + (ptrdiff_t)g.padding * g.channels;
+    std::fill(row, row + packed.x_row + next, 0);
     for (int i = 0; i < samples * g.height; ++i) {
-        top = std::max(top, slice_row(x + i * size, size, slice, row + before));
-        pair_up(row, next, packed.x_row, packed.x.get() + i * packed.x_row);
+        const int8_t* __restrict from = x + i * size;
+        for (ptrdiff_t j = 0; j < size; ++j) picture[j] = from[j];
+        int32_t* __restrict to = packed.x.get() + i * packed.x_row;
+        for (ptrdiff_t j = 0; j < packed.x_row; ++j)
+            to[j] = (int32_t)((uint16_t)row[j] | (uint32_t)(uint16_t)row[j + next] << 16);
     }
-    packed.x_top = top;
+    packed.x_top = 128;
 }
 
 // Rows of g as words [pairs][filters, padded].
-void pack_g(const Geometry& g, const int16_t* gradient, const Slice& slice, int samples,
-            int16_t* row, Packed& packed) {
+void pack_g(const Geometry& g, const int16_t* gradient, int samples, Packed& packed) {
     const int filters = g.filters;
-    const ptrdiff_t size = (ptrdiff_t)g.out_width * filters;
-    std::fill(row + size, row + (ptrdiff_t)packed.pairs * 2 * filters, 0);
-    int top = 0;
-    for (int i = 0; i < samples * g.out_height; ++i) {
-        top = std::max(top, slice_row(gradient + i * size, size, slice, row));
-        for (int pair = 0; pair < packed.pairs; ++pair) {
-            int32_t* to = packed.g.get() + i * packed.g_row + (ptrdiff_t)pair * packed.lanes;
-            pair_up(row + (ptrdiff_t)pair * 2 * filters, filters, filters, to);
-            std::fill(to + filters, to + packed.lanes, 0);
+    Range range;
+    int32_t* to = packed.g.get();
+    for (int i = 0; i < samples * g.out_height; ++i, gradient += (ptrdiff_t)g.out_width * filters)
+        for (int q = 0; q < g.out_width; q += 2) {
+            const int16_t* from = gradient + (ptrdiff_t)q * filters;
+            for (int k = 0; k < packed.lanes; k += LANES, to += LANES) {
+                const int count = std::min(LANES, filters - k);
+                const Vec high = q + 1 < g.out_width ? load(from + filters + k, count) : Vec{};
+                const Vec words = (load(from + k, count) & 0xffff) | (high << 16);
+                range.add((Halves)words);
+                store(to, words);
+            }
         }
+    packed.g_top = range.top();
+}
+
+// Replaces both halves of `count` words by their slices; the buffer is whole vectors long.
+void slice_words(int32_t* words, ptrdiff_t count, const Slice& slice) {
+    const int first = slice.shift - 1;
+    const Halves top = Halves{} + (int16_t)slice.top;
+    for (ptrdiff_t i = 0; i < count; i += LANES) {
+        const Halves v = (Halves)load(words + i);
+        const Halves rounded = (v >> slice.shift) + ((v >> first) & 1);
+        const Halves capped = rounded > top ? top : rounded;
+        store(words + i, (Vec)(capped < -top ? -top : capped));
     }
-    packed.g_top = top;
 }
 
 // ---- sums --------------------------------------------------------------------------------------
@@ -207,44 +213,102 @@ void add_transposed(const Geometry& g, const int64_t* sums, int lanes, int64_t* 
             for (int t = 0; t < taps; ++t) *out++ += sums[((size_t)t * g.channels + c) * lanes + k];
 }
 
-void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, const Slice& x_slice,
-           const Slice& g_slice, int64_t* out, int threads) {
+// The predictor's operands and its sums; `out` null without a predictor.
+struct Predictor {
+    Slice x, g;
+    int64_t* out;
+};
+
+void dense_vectors(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
+                   const Predictor& predictor, int threads) {
     const int pairs = ceil_div(g.out_width, 2), lanes = ceil_div(g.filters, LANES) * LANES;
     // columns that pairs of positions read first: the last pair starts at 2 (pairs - 1) * stride
     const int columns = std::max(2 * (pairs - 1) * g.stride + g.kernel_w, g.width + 2 * g.padding);
     const ptrdiff_t x_row = (ptrdiff_t)columns * g.channels, g_row = (ptrdiff_t)pairs * lanes;
-    const size_t a_sample = 4 * (size_t)(g.height * x_row + g.out_height * g_row);
-    const int group = std::max(1, std::min(g.samples, (int)(PACKED_BYTES / a_sample)));
-    const size_t row_size = std::max((columns + g.stride) * g.channels, 2 * pairs * g.filters);
+    const ptrdiff_t x_sample = g.height * x_row, g_sample = g.out_height * g_row;
+    const int fitting = (int)(PACKED_BYTES / (4 * (size_t)(x_sample + g_sample)));
+    const int group = std::max(1, std::min(g.samples, fitting));
     const size_t sums_size = (size_t)g.kernel_h * g.kernel_w * g.channels * lanes;
-    std::fill(out, out + (size_t)g.filters * g.channels * g.kernel_h * g.kernel_w, 0);
+    const size_t weights = (size_t)g.filters * g.channels * g.kernel_h * g.kernel_w;
+    std::fill(out, out + weights, 0);
+    if (predictor.out) std::fill(predictor.out, predictor.out + weights, 0);
     Pieces groups(ceil_div(g.samples, group));
     std::mutex adding;
     share(groups, threads, [&] {
-        Packed packed{Buffer<int32_t>((size_t)group * g.height * x_row),
-                      Buffer<int32_t>((size_t)group * g.out_height * g_row),
+        Packed packed{Buffer<int32_t>((size_t)(group * x_sample)),
+                      Buffer<int32_t>((size_t)(group * g_sample)),
                       x_row,
-                      g.height * x_row,
+                      x_sample,
                       g_row,
-                      g.out_height * g_row,
+                      g_sample,
                       pairs,
                       lanes,
                       0,
                       0};
-        Buffer<int16_t> row(row_size);
-        Buffer<int64_t> sums(sums_size, 0);
+        Buffer<int16_t> row((size_t)(x_row + g.stride * g.channels));
+        Buffer<int64_t> sums(sums_size, 0), predicted(predictor.out ? sums_size : 0, 0);
         for (int64_t piece; groups.take(piece);) {
             const int n = (int)piece * group;
             const int samples = std::min(group, g.samples - n);
-            pack_x(g, x + (ptrdiff_t)n * g.height * g.width * g.channels, x_slice, samples,
-                   row.get(), packed);
-            pack_g(g, gradient + (ptrdiff_t)n * g.out_height * g.out_width * g.filters, g_slice,
-                   samples, row.get(), packed);
+            pack_x(g, x + (ptrdiff_t)n * g.height * g.width * g.channels, samples, row.get(),
+                   packed);
+            pack_g(g, gradient + (ptrdiff_t)n * g.out_height * g.out_width * g.filters, samples,
+                   packed);
             group_sums(g, packed, samples, sums.get());
+            if (!predictor.out) continue;
+            slice_words(packed.x.get(), samples * x_sample, predictor.x);
+            slice_words(packed.g.get(), samples * g_sample, predictor.g);
+            packed.x_top = predictor.x.top;
+            packed.g_top = predictor.g.top;
+            group_sums(g, packed, samples, predicted.get());
         }
         const std::lock_guard<std::mutex> lock(adding);
         add_transposed(g, sums.get(), lanes, out);
+        if (predictor.out) add_transposed(g, predicted.get(), lanes, predictor.out);
     });
+}
+
+#ifdef E2_HAVE_TILES
+void dense_tiles(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
+                 const Predictor& predictor, int threads) {
+    const TileLayout layout(g);
+    const size_t sums_size = (size_t)g.kernel_h * g.kernel_w * g.channels * layout.lanes;
+    const size_t weights = (size_t)g.filters * g.channels * g.kernel_h * g.kernel_w;
+    const bool predict = predictor.out != nullptr;
+    std::fill(out, out + weights, 0);
+    if (predict) std::fill(predictor.out, predictor.out + weights, 0);
+    Pieces groups(ceil_div(g.samples, layout.group));
+    std::mutex adding;
+    share(groups, threads, [&] {
+        const Tiles tiles(16, 16);
+        TileOperands whole(layout, g.channels), sliced(layout, predict ? g.channels : 0);
+        Buffer<int64_t> sums(sums_size, 0), predicted(predict ? sums_size : 0, 0);
+        for (int64_t piece; groups.take(piece);) {
+            const ptrdiff_t n = piece * layout.group;
+            const int samples = (int)std::min<ptrdiff_t>(layout.group, g.samples - n);
+            pack_tile_x(g, layout, x + n * g.height * g.width * g.channels, samples, whole,
+                        predict ? &predictor.x : nullptr, &sliced);
+            pack_tile_g(g, layout, gradient + n * g.out_height * g.out_width * g.filters, samples,
+                        whole, predict ? &predictor.g : nullptr, predict ? &sliced : nullptr);
+            tile_sums(g, layout, whole, samples, sums.get());
+            if (predict) tile_sums(g, layout, sliced, samples, predicted.get());
+        }
+        const std::lock_guard<std::mutex> lock(adding);
+        add_transposed(g, sums.get(), layout.lanes, out);
+        if (predict) add_transposed(g, predicted.get(), layout.lanes, predictor.out);
+    });
+}
+#endif
+
+void dense(const Geometry& g, const int8_t* x, const int16_t* gradient, int64_t* out,
+           const Predictor& predictor, int threads) {
+#ifdef E2_HAVE_TILES
+    if (TileLayout::fits(g) && tiles_allowed()) {
+        dense_tiles(g, x, gradient, out, predictor, threads);
+        return;
+    }
+#endif
+    dense_vectors(g, x, gradient, out, predictor, threads);
 }
 
 void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, const Slice& x_slice,
@@ -281,14 +345,32 @@ void depthwise(const Geometry& g, const int8_t* x, const int16_t* gradient, cons
 }  // namespace
 
 #pragma GCC visibility push(default)
-// Weight gradient of the x_bits most significant bits of x int8 [N,H,W,C] and the g_bits of
-// g int16 [N,P,Q,K], sliced as the predictor does (8 and 16: unsliced) -> out int64
-// [K,C/groups,R,S].
-extern "C" void e2_weight_gradient(const Geometry* geometry, const int8_t* x, const int16_t* g,
-                                   int x_bits, int g_bits, int64_t* out, int threads) {
-    const auto run = geometry->depthwise ? depthwise : dense;
-    run(*geometry, x, g, Slice(8, x_bits), Slice(16, g_bits), out, threads);
+extern "C" {
+
+// Weight gradient of x int8 [N,H,W,C] and g int16 [N,P,Q,K] -> out int64 [K,C/groups,R,S].
+void e2_weight_gradient(const Geometry* geometry, const int8_t* x, const int16_t* g, int64_t* out,
+                        int threads) {
+    const Slice x_whole(8, 8), g_whole(16, 16);
+    if (geometry->depthwise)
+        depthwise(*geometry, x, g, x_whole, g_whole, out, threads);
+    else
+        dense(*geometry, x, g, out, Predictor{x_whole, g_whole, nullptr}, threads);
 }
+
+// The same, and `predicted` from the x_bits < 8 most significant bits of x and the g_bits < 16 of
+// g, sliced as the predictor does.
+void e2_psg_gradients(const Geometry* geometry, const int8_t* x, const int16_t* g, int x_bits,
+                      int g_bits, int64_t* out, int64_t* predicted, int threads) {
+    const Slice x_slice(8, x_bits), g_slice(16, g_bits);
+    if (!geometry->depthwise) {
+        dense(*geometry, x, g, out, Predictor{x_slice, g_slice, predicted}, threads);
+        return;
+    }
+    depthwise(*geometry, x, g, Slice(8, 8), Slice(16, 16), out, threads);
+    depthwise(*geometry, x, g, x_slice, g_slice, predicted, threads);
+}
+
+}  // extern "C"
 #pragma GCC visibility pop
 
 }  // namespace e2

@@ -190,10 +190,10 @@ void pack_gradient_bytes(const Geometry& g, const Source& source, const int16_t*
     low += before * words * 4;
     top += before * words * 4;
     if (source.count == words * 4 && source.count == g.filters && source.g_bits == 16) {
-        for (ptrdiff_t i = 0; i < (ptrdiff_t)g.out_width * g.filters; ++i) {
-            low[i] = (int8_t)from[i];
-            top[i] = (int8_t)(from[i] >> 8);
-        }
+        const int16_t* __restrict values = from;
+        const ptrdiff_t count = (ptrdiff_t)g.out_width * g.filters;  // bytes may alias g
+        for (ptrdiff_t i = 0; i < count; ++i) low[i] = (int8_t)values[i];
+        for (ptrdiff_t i = 0; i < count; ++i) top[i] = (int8_t)(values[i] >> 8);
         return;
     }
     for (int q = 0; q < g.out_width; ++q)

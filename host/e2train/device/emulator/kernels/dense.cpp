@@ -12,14 +12,6 @@ using ForwardDot = BytesDot;
 using ForwardDot = HalvesDot;
 #endif
 
-bool use_tiles() {
-#ifdef E2_HAVE_TILES
-    return tiles_allowed();
-#else
-    return false;
-#endif
-}
-
 // Unsigned bytes carry x + 128, which padding and unused channels hold as well.
 constexpr uint8_t ZERO_POINT = HAVE_BYTE_DOT ? 128 : 0;
 
@@ -112,8 +104,8 @@ void forward(const Geometry& g, const int8_t* x, const int8_t* w, Finish& finish
 
     const int row_words = (g.width + 2 * g.padding) * words;
     const ptrdiff_t sample_outputs = (ptrdiff_t)g.out_height * phase.row_step;
-    const Gather gather{g.samples, g.height,       words,   row_words,   g.stride,
-                        g.filters, sample_outputs, {phase}, use_tiles(), 0};
+    const Gather gather{g.samples, g.height,       words,   row_words,       g.stride,
+                        g.filters, sample_outputs, {phase}, tiles_allowed(), 0};
     const auto pack = [&](int n, int32_t* packed) {
         for (int h = 0; h < g.height; ++h)
             pack_forward_row(g, x + ((ptrdiff_t)n * g.height + h) * g.width * g.channels,
@@ -267,7 +259,7 @@ template <class Finish>
 void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Finish& finish,
                     int threads) {
 #ifdef E2_HAVE_TILES
-    if (use_tiles()) {
+    if (tiles_allowed()) {
         input_gradient_on<BytesDot>(g, source, w, finish, threads);
         return;
     }

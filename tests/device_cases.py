@@ -16,10 +16,11 @@ from e2train.device.emulator.library import NativeUnavailable
 from e2train.device.emulator.native import NativeEmulator
 from engine_parts import emulator
 
-# The kernels as this processor has them, with plain vectors, and as processors without VNNI or
-# without AVX-512 have them; quick to build, as their speed matters to no test.
+# The kernels as this processor has them, with plain vectors, and as processors without
+# matrix tiles, VNNI or AVX-512 have them; quick to build, as their speed matters to no test.
 NATIVE_FLAGS = {
     "native, plain": ("-O1",),
+    "native, no tiles": ("-O1", "-march=native", "-mno-amx-int8"),
     "native, no VNNI": ("-O1", "-march=native", "-mno-avx512vnni"),
     "native, no AVX-512": ("-O1", "-march=native", "-mno-avx512f"),
 }

@@ -34,7 +34,7 @@ LABELS = {
 }
 HEADS = {"depth": "depth", "batch": "batch", "skip": "skip ratio", "threads": "threads"}
 BUSY = (
-    "Other programs ran on the machine meanwhile. Processor time does not count what they take, "
+    " Other programs ran on the machine meanwhile. Processor time does not count what they take, "
     "but they share its caches and memory, and wall times include waiting for them."
 )
 
@@ -133,7 +133,8 @@ def _ratio_lines(record: dict[str, Any]) -> list[str]:
         f"{machine.sentence}. Batch {record['batch']}, 32x32 pictures, PSG. Both sides of a ratio "
         f"take turns, {record['iterations']} each, and the ratio is the median of the turns' own; "
         "seconds are medians of an iteration's processor time on one thread unless said. Torch's "
-        f"memory is channels-last, and torch is the better of eager and torch.compile. {BUSY}",
+        f"memory is channels-last, and torch is the better of eager and torch.compile, where peak "
+        f"memory is compared eager.{BUSY if machine.load >= 1 else ''}",
         "",
         "| network | ratio | measured | turns | aim | met | of |",
         "|---|---|---:|---|---|---|---|",

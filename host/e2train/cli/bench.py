@@ -141,7 +141,7 @@ def _table(title: str, first: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title)
     table.add_column(first)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
@@ -155,7 +155,7 @@ def _print_ratios(console: Console, ratios: Sequence[Ratio], title: str) -> None
     table.add_column("ratio")
     for ratio in ratios:
         spread = (f"{bound:.3f}" for bound in (min(ratio.turns), max(ratio.turns)))
-        met = {True: "yes", False: "no", None: "machine too busy"}[ratio.met]
+        met = {True: "yes", False: "no", None: "too busy"}[ratio.met]
         table.add_row(ratio.network, f"{ratio.value:.3f}", *spread, str(ratio.aim), met, ratio.name)
     console.print(table)
     for ratio in ratios:

@@ -143,8 +143,11 @@ def load(flags: tuple[str, ...] | None = None) -> ctypes.CDLL:
 
 
 def describe(library: ctypes.CDLL) -> str:
-    """What the kernels were built for, such as "512-bit vectors, byte products (VNNI)"."""
+    """What the kernels work with, such as "512-bit vectors, byte products (VNNI)"."""
     lanes = ctypes.c_int()
-    bytes_a_product = library.e2_describe(ctypes.byref(lanes)) == 1
-    products = "byte products (VNNI)" if bytes_a_product else "16-bit products"
+    products = {
+        1: "byte products (matrix tiles, AMX)",
+        2: "byte products (VNNI)",
+        3: "16-bit products",
+    }[library.e2_describe(ctypes.byref(lanes))]
     return f"{lanes.value * 32}-bit vectors, {products}"

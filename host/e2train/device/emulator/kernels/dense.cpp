@@ -12,14 +12,6 @@ using ForwardDot = BytesDot;
 using ForwardDot = HalvesDot;
 #endif
 
-bool use_tiles() {
-#ifdef E2_HAVE_TILES
-    return tiles_allowed();
-#else
-    return false;
-#endif
-}
-
 // Unsigned bytes carry x + 128, which padding and unused channels hold as well.
 constexpr uint8_t ZERO_POINT = HAVE_BYTE_DOT ? 128 : 0;
 
@@ -112,8 +104,8 @@ void forward(const Geometry& g, const int8_t* x, const int8_t* w, Finish& finish
 
     const int row_words = (g.width + 2 * g.padding) * words;
     const ptrdiff_t sample_outputs = (ptrdiff_t)g.out_height * phase.row_step;
-    const Gather gather{g.samples, g.height,       words,   row_words,   g.stride,
-                        g.filters, sample_outputs, {phase}, use_tiles(), 0};
+    const Gather gather{g.samples, g.height,       words,   row_words,       g.stride,
+                        g.filters, sample_outputs, {phase}, tiles_allowed(), 0};
     const auto pack = [&](int n, int32_t* packed) {
         for (int h = 0; h < g.height; ++h)
             pack_forward_row(g, x + ((ptrdiff_t)n * g.height + h) * g.width * g.channels,
@@ -190,10 +182,10 @@ void pack_gradient_bytes(const Geometry& g, const Source& source, const int16_t*
     low += before * words * 4;
     top += before * words * 4;
     if (source.count == words * 4 && source.count == g.filters && source.g_bits == 16) {
-        for (ptrdiff_t i = 0; i < (ptrdiff_t)g.out_width * g.filters; ++i) {
-            low[i] = (int8_t)from[i];
-            top[i] = (int8_t)(from[i] >> 8);
-        }
+        const int16_t* __restrict values = from;
+        const ptrdiff_t count = (ptrdiff_t)g.out_width * g.filters;  // bytes may alias g
+        for (ptrdiff_t i = 0; i < count; ++i) low[i] = (int8_t)values[i];
+        for (ptrdiff_t i = 0; i < count; ++i) top[i] = (int8_t)(values[i] >> 8);
         return;
     }
     for (int q = 0; q < g.out_width; ++q)
@@ -267,7 +259,7 @@ template <class Finish>
 void input_gradient(const Geometry& g, const Source& source, const int8_t* w, Finish& finish,
                     int threads) {
 #ifdef E2_HAVE_TILES
-    if (use_tiles()) {
+    if (tiles_allowed()) {
         input_gradient_on<BytesDot>(g, source, w, finish, threads);
         return;
     }

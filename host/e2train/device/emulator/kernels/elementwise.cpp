@@ -11,6 +11,7 @@
 #include "lanes.hpp"
 #include "rounding.hpp"
 #include "threads.hpp"
+#include "tiles.hpp"
 
 namespace e2 {
 namespace {
@@ -292,10 +293,11 @@ void e2_shortcut_pad_backward(const int16_t* g, int samples, int height, int wid
     }
 }
 
-// 1 where byte products are a single exact instruction, 2 for pairs of 16 bits; lanes of a vector.
+// How convolutions multiply: 1 for bytes on matrix tiles, 2 for bytes in a single exact
+// instruction, 3 for pairs of 16 bits; and the lanes of a vector.
 int e2_describe(int* lanes) {
     *lanes = LANES;
-    return HAVE_BYTE_DOT ? 1 : 2;
+    return tiles_allowed() ? 1 : HAVE_BYTE_DOT ? 2 : 3;
 }
 
 }  // extern "C"

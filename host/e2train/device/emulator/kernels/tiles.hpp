@@ -52,4 +52,10 @@ class Tiles {
 };
 
 }  // namespace e2
+#else
+namespace e2 {
+inline bool tiles_allowed() {
+    return false;
+}
+}  // namespace e2
 #endif

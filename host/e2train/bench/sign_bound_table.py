@@ -45,7 +45,7 @@ def random_layer(geometry: Geometry, samples: int, seed: int) -> tuple[np.ndarra
     offset = 0.3 * rng.standard_normal((1, geometry.filters, 1, 1))
     g = (rng.standard_t(3, shape) + offset) * (y > 0)
     mean, slope = g.mean(axes, keepdims=True), (g * y).mean(axes, keepdims=True)
-    g -= mean + y * slope
+    g = g - (mean + y * slope)
     return x, np.rint(g * (32767 / np.abs(g).max())).astype(np.int16)
 
 

@@ -80,7 +80,8 @@ def augment(
     padded = np.empty((count, channels, height + 2 * shift, width + 2 * shift), np.uint8)
     padded[:] = np.asarray(pad_value, np.uint8)[:, None, None]
     padded[:, :, shift : shift + height, shift : shift + width] = images
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
+    # NumPy 1.26, the board's, types `axis` as one number.
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))  # type: ignore[call-overload]
     moved = windows[np.arange(count), :, drawn.down, drawn.right]
     if mirror:
         moved[drawn.mirrored] = moved[drawn.mirrored, :, :, ::-1]

@@ -75,7 +75,7 @@ def forward(x: np.ndarray, w: np.ndarray, stride: int, padding: int, groups: int
     _array("x", x, np.int8, "[N,C,H,W]")
     _weights(w)
     k, _, r, s = w.shape
-    geometry = _geometry(x.shape[1], x.shape[2:], k, (r, s), stride, padding, groups)
+    geometry = _geometry(x.shape[1], (x.shape[2], x.shape[3]), k, (r, s), stride, padding, groups)
     _channels_match(w, geometry)
     if w[0].size > MAX_TERMS:
         raise ValueError(
@@ -116,7 +116,8 @@ def backward_weight(
     _array("x", x, np.int8, "[N,C,H,W]")
     _array("g", g, np.int16, "[N,K,P,Q]")
     kernel = _pair("kernel_size", kernel_size)
-    geometry = _geometry(x.shape[1], x.shape[2:], g.shape[1], kernel, stride, padding, groups)
+    size = (x.shape[2], x.shape[3])
+    geometry = _geometry(x.shape[1], size, g.shape[1], kernel, stride, padding, groups)
     _gradient_matches(g, geometry, x.shape[0])
     return geometry
 

@@ -63,8 +63,8 @@ def fixed_settings(experiment: Experiment) -> FixedSettings:
 
 def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) -> Parts:
     """Build network, arithmetic and skip policy; `device` is needed by `fixed` arithmetic."""
-    shape = dataset.train_images.shape[1:]
-    spec = network_spec(experiment.network, shape, dataset.classes)
+    channels, height, width = dataset.train_images.shape[1:]
+    spec = network_spec(experiment.network, (channels, height, width), dataset.classes)
     counter = Counter()
     arithmetic: Arithmetic
     if experiment.method.arithmetic == "fixed":

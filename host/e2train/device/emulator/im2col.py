@@ -16,7 +16,8 @@ def _windows(x: np.ndarray, geometry: Geometry) -> np.ndarray:
     """View [N,C,P,Q,R,S] of the padded input x [N,C,H,W]."""
     pad = geometry.padding
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    windows = sliding_window_view(padded, geometry.kernel, axis=(2, 3))
+    # NumPy 1.26, the board's, types `axis` as one number.
+    windows = sliding_window_view(padded, geometry.kernel, axis=(2, 3))  # type: ignore[call-overload]
     return windows[:, :, :: geometry.stride, :: geometry.stride]
 
 

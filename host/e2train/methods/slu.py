@@ -27,11 +27,11 @@ from ..device.operations import GATE_MACS, processor_once
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
+from ..numerics.gate_cell import LEAST_PROBABILITY
 from ..numerics.portable import column_sums, dot
 from ..rng import raw_words
 from .slu_gates import (
     GRID_POINTS,
-    LEAST_PROBABILITY,
     GateCell,
     GateParameters,
     gate_macs,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..numerics.gate_cell import GateStep, GateWeights
 from ..numerics.normalisation import BackwardLine, Moments
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, velocity, gradient
@@ -104,6 +105,28 @@ class Processor(ABC):
         self, line: BackwardLine, g_exponent: int, y_exponent: int, out_exponent: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """(a, b, c, shift) of `Device.normalise_backward` for outputs in 2^out_exponent."""
+
+    @abstractmethod
+    def gate_step(
+        self,
+        weights: GateWeights,
+        features: np.ndarray,
+        before: tuple[np.ndarray, np.ndarray],
+        raised: float,
+        offset: float,
+    ) -> GateStep:
+        """One block's gate (`numerics.gate_cell.gate_step`)."""
+
+    @abstractmethod
+    def gate_backward(
+        self,
+        weights: GateWeights,
+        step: GateStep,
+        gradients: GateWeights,
+        g_probability: np.ndarray,
+        behind: tuple[np.ndarray, np.ndarray],
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """Back through one block's gate (`numerics.gate_cell.gate_backward`)."""
 
     def train_forward(
         self,

@@ -37,6 +37,8 @@ _SIGNATURES = {
     "e2p_forward": "ippfppiiippp",
     "e2p_backward_line": "vpppppiliiippp",
     "e2p_backward": "ipiiiipp",
+    "e2p_gate_step": "vppiidd",
+    "e2p_gate_backward": "vpppppppii",
     "e2p_train_forward": "ippildppppfiipp",
     "e2p_train_backward": "ipppppiliiiippp",
 }

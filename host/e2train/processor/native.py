@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import Structure, byref, c_void_p
+from dataclasses import fields
 
 import numpy as np
 
 from ..device.address import address as _at
+from ..numerics.gate_cell import HIDDEN, GateStep, GateWeights
 from ..numerics.normalisation import BackwardLine, Moments
 from .base import Moves, Processor, Step
 from .library import load
@@ -32,6 +35,23 @@ class _Room:
         if stats is self.stats:
             return self.reals_at, self.reals_at + 8 * len(self.gamma)
         return _at(stats.mean), _at(stats.variance)
+
+
+class _Pointers(Structure):
+    """The addresses of a dataclass's arrays, in order."""
+
+    @classmethod
+    def of(cls, arrays: GateWeights | GateStep) -> _Pointers:
+        """Of float64 arrays, which must be C-contiguous and outlive this."""
+        return cls(*(_at(getattr(arrays, name)) for name, *_ in cls._fields_))
+
+
+class _Weights(_Pointers):
+    _fields_ = [(field.name, c_void_p) for field in fields(GateWeights)]
+
+
+class _Step(_Pointers):
+    _fields_ = [(field.name, c_void_p) for field in fields(GateStep)]
 
 
 class NativeProcessor(Processor):
@@ -269,3 +289,50 @@ class NativeProcessor(Processor):
             room.integers_at,
         )
         return (*room.integers, shift), gradients[1], gradients[0]
+
+    def gate_step(
+        self,
+        weights: GateWeights,
+        features: np.ndarray,
+        before: tuple[np.ndarray, np.ndarray],
+        raised: float,
+        offset: float,
+    ) -> GateStep:
+        features = np.ascontiguousarray(features, np.float64)
+        samples, channels = features.shape
+        step = GateStep(
+            features,
+            *before,
+            np.empty((samples, HIDDEN)),
+            np.empty((samples, 4 * HIDDEN)),
+            np.empty((samples, HIDDEN)),
+            np.empty((samples, HIDDEN)),
+            np.empty(samples),
+            np.empty(samples),
+        )
+        pointers = _Weights.of(weights), _Step.of(step)
+        self._library.e2p_gate_step(*map(byref, pointers), samples, channels, raised, offset)
+        return step
+
+    def gate_backward(
+        self,
+        weights: GateWeights,
+        step: GateStep,
+        gradients: GateWeights,
+        g_probability: np.ndarray,
+        behind: tuple[np.ndarray, np.ndarray],
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        samples, channels = step.features.shape
+        raised, g_hidden, g_cell = np.zeros(1), behind[0].copy(), behind[1].copy()
+        g_probability = np.ascontiguousarray(g_probability, np.float64)
+        pointers = _Weights.of(weights), _Step.of(step), _Weights.of(gradients)
+        self._library.e2p_gate_backward(
+            *map(byref, pointers),
+            _at(raised),
+            _at(g_probability),
+            _at(g_hidden),
+            _at(g_cell),
+            samples,
+            channels,
+        )
+        return float(raised[0]), g_hidden, g_cell

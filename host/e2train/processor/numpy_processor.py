@@ -10,6 +10,7 @@ import numpy as np
 from ..data.batches import moved
 from ..numerics import normalisation as bn
 from ..numerics.fixedpoint import quantise_weights, saturate
+from ..numerics.gate_cell import GateStep, GateWeights, gate_backward, gate_step
 from ..numerics.normalisation import BackwardLine, Moments
 from .base import Moves, Processor, Step
 
@@ -86,3 +87,23 @@ class NumpyProcessor(Processor):
         self, line: BackwardLine, g_exponent: int, y_exponent: int, out_exponent: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         return bn.backward_coefficients(line, g_exponent, y_exponent, out_exponent)
+
+    def gate_step(
+        self,
+        weights: GateWeights,
+        features: np.ndarray,
+        before: tuple[np.ndarray, np.ndarray],
+        raised: float,
+        offset: float,
+    ) -> GateStep:
+        return gate_step(weights, features, before, raised, offset)
+
+    def gate_backward(
+        self,
+        weights: GateWeights,
+        step: GateStep,
+        gradients: GateWeights,
+        g_probability: np.ndarray,
+        behind: tuple[np.ndarray, np.ndarray],
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        return gate_backward(weights, step, gradients, g_probability, behind)

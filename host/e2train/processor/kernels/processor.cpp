@@ -6,9 +6,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include "exact.hpp"
+
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 namespace {
+
+using e2p::exponent_for;
+using e2p::scaled;
 
 constexpr double EPSILON = 1e-5;  // numerics.normalisation
 constexpr int MAX_SHIFT = 30;
@@ -16,28 +21,6 @@ constexpr int FORWARD_BITS = 15;
 constexpr int BACKWARD_BITS = 14;
 constexpr int OFFSET_BITS = 30;
 constexpr double WEIGHT_LIMIT = 127.0;
-
-// 2^e times v, rounded once; unlike ldexp it is inlined, which a loop over channels feels.
-double scaled(double v, int e) {
-    constexpr int LARGEST = 1023, SMALLEST = -1022;
-    if (e < SMALLEST || e > LARGEST) {
-        return std::ldexp(v, e);
-    }
-    const std::uint64_t bits = static_cast<std::uint64_t>(e + LARGEST) << 52;
-    double power;
-    std::memcpy(&power, &bits, sizeof power);
-    return v * power;
-}
-
-// Smallest e with peak <= limit * 2^e; 0 for a peak of 0 (numerics.fixedpoint.exponent_for).
-int exponent_for(double peak, double limit) {
-    if (!(peak > 0)) {
-        return 0;
-    }
-    int exponent;
-    const double mantissa = std::frexp(peak / limit, &exponent);
-    return mantissa == 0.5 ? exponent - 1 : exponent;
-}
 
 // The largest of |v| for one multiplier's bits; the shift that all groups of values allow.
 int shift_within(int shift, const double* values, int count, int bits) {
@@ -79,12 +62,13 @@ EXPORTED int e2p_quantise(const float* weights, std::int64_t count, std::int8_t*
     if (exponent < -100 || exponent > 100) {  // near where float32 has no such power of two
         for (std::int64_t i = 0; i < count; ++i) {
             const double rounded = std::floor(std::ldexp(double(weights[i]), -exponent) + 0.5);
-            out[i] = static_cast<std::int8_t>(
-                std::min(std::max(rounded, -WEIGHT_LIMIT), WEIGHT_LIMIT));
+            out[i] =
+                static_cast<std::int8_t>(std::min(std::max(rounded, -WEIGHT_LIMIT), WEIGHT_LIMIT));
         }
         return exponent;
     }
-    // All exact in float32: a product with a power of two, the next integer below, what is above it.
+    // All exact in float32: a product with a power of two, the next integer below, what is above
+    // it.
     const float power = static_cast<float>(std::ldexp(1.0, -exponent));
     for (std::int64_t i = 0; i < count; ++i) {
         const float value = weights[i] * power;
@@ -188,8 +172,7 @@ EXPORTED void e2p_follow(float* running_mean, float* running_variance, const dou
     for (int k = 0; k < channels; ++k) {
         running_mean[k] += static_cast<float>(share * (mean[k] - double(running_mean[k])));
         const double unbiased = variance[k] * correction;
-        running_variance[k] +=
-            static_cast<float>(share * (unbiased - double(running_variance[k])));
+        running_variance[k] += static_cast<float>(share * (unbiased - double(running_variance[k])));
     }
 }
 

@@ -85,12 +85,13 @@ def test_a_step_of_sgd(native, seed, signs, momentum, rate):
         for shape in shapes
     ]
     decays = np.array([0.0, 1e-4, 0.3], np.float32)
+    rates = np.array([rate, rate / 3, rate], np.float32)
     ended = []
     for one in (native, NUMPY):
         own = [array.copy() for array in started]
         values, velocities = [array[0] for array in own], [array[1] for array in own]
         tensors = list(zip(values, velocities, gradients, strict=True))
-        one.steps(tensors, decays, float(np.float32(momentum)), rate)
+        one.steps(tensors, decays, float(np.float32(momentum)), rates)
         ended.append(tuple(own))
     assert same(*ended)
 

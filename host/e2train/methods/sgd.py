@@ -42,11 +42,22 @@ class Sgd:
             name: np.zeros_like(value) for name, value in parameters.items() if trainable(name)
         }
 
-    def step(self, parameters: Parameters, gradients: Gradients, lr: float) -> None:
-        """Change the parameters in place by one step of size `lr`."""
+    def step(
+        self,
+        parameters: Parameters,
+        gradients: Gradients,
+        lr: float,
+        convolution_lr: float | None = None,
+    ) -> None:
+        """Change the parameters in place by one step of size `lr`.
+
+        `convolution_lr`: of the convolutions' weights, where it differs.
+        """
+        own = lr if convolution_lr is None else convolution_lr
+        rates = [own if is_convolution_weight(name) else lr for name in gradients]
         tensors = [
             (parameters[name], self.velocity[name], gradient)
             for name, gradient in gradients.items()
         ]
         decays = np.array([self.decay[name] for name in gradients], np.float32)
-        self.processor.steps(tensors, decays, self.momentum, lr)
+        self.processor.steps(tensors, decays, self.momentum, np.array(rates, np.float32))

@@ -48,11 +48,11 @@ class Processor(ABC):
 
     @abstractmethod
     def steps(
-        self, tensors: Sequence[Step], decays: np.ndarray, momentum: float, rate: float
+        self, tensors: Sequence[Step], decays: np.ndarray, momentum: float, rates: np.ndarray
     ) -> None:
         """v <- momentum v + g + decay w; w <- w - rate v, in place, for each (w, v, g), float32.
 
-        g may be int8, too: signs. decays: float32 [tensors].
+        g may be int8, too: signs. decays, rates: float32 [tensors].
         """
 
     @abstractmethod

@@ -30,7 +30,7 @@ BUILD_SECONDS = 300
 _SIGNATURES = {
     "e2p_quantise": "iplp",
     "e2p_centre": "vplilpp",
-    "e2p_steps": "vpipff",
+    "e2p_steps": "vpippf",
     "e2p_move": "vpliiipppipp",
     "e2p_moments": "vppilipp",
     "e2p_follow": "vppppild",

@@ -120,7 +120,7 @@ class NativeProcessor(Processor):
         return out
 
     def steps(
-        self, tensors: Sequence[Step], decays: np.ndarray, momentum: float, rate: float
+        self, tensors: Sequence[Step], decays: np.ndarray, momentum: float, rates: np.ndarray
     ) -> None:
         held = [
             np.ascontiguousarray(g, np.int8 if g.dtype == np.int8 else np.float32)
@@ -133,7 +133,7 @@ class NativeProcessor(Processor):
             ],
             np.int64,
         )
-        self._library.e2p_steps(_at(table), len(table), _at(decays), momentum, rate)
+        self._library.e2p_steps(_at(table), len(table), _at(decays), _at(rates), momentum)
 
     def moments(self, total: np.ndarray, squares: np.ndarray, count: int, exponent: int) -> Moments:
         total = np.ascontiguousarray(total, np.int64)

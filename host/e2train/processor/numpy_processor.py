@@ -31,13 +31,13 @@ class NumpyProcessor(Processor):
         return moved(pictures, drawn.down, drawn.right, drawn.mirrored, drawn.shift, border)
 
     def steps(
-        self, tensors: Sequence[Step], decays: np.ndarray, momentum: float, rate: float
+        self, tensors: Sequence[Step], decays: np.ndarray, momentum: float, rates: np.ndarray
     ) -> None:
-        for (value, velocity, gradient), decay in zip(tensors, decays, strict=True):
+        for (value, velocity, gradient), decay, rate in zip(tensors, decays, rates, strict=True):
             velocity *= np.float32(momentum)
             velocity += gradient
             velocity += decay * value
-            value -= np.float32(rate) * velocity
+            value -= rate * velocity
 
     def moments(self, total: np.ndarray, squares: np.ndarray, count: int, exponent: int) -> Moments:
         return bn.moments(total, squares, count, exponent)

@@ -188,7 +188,7 @@ class Trainer:
         if e.method.update == "signsgd":
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
-        self.optimiser.step(network.parameters, gradients, rate)
+        self.optimiser.step(network.parameters, gradients, rate, e.sign_rate(iteration))
         updated = sum(g.size for name, g in gradients.items() if name.endswith(".weight"))
         self.parts.counter.record(processor_once(WEIGHTS, updated))
         self._learn_to_skip(iteration)

@@ -113,17 +113,17 @@ void step(float* value, float* velocity, const Gradient* gradient, std::int64_t 
 // One step of SGD with momentum and decay (methods.sgd), float32 throughout. A tensor a row of
 // `table`: addresses of value, velocity and gradient, how many elements, and the gradient's bytes
 // an element (4: float32; 1: signs, int8).
-EXPORTED void e2p_steps(const std::int64_t* table, int tensors, const float* decays, float momentum,
-                        float rate) {
+EXPORTED void e2p_steps(const std::int64_t* table, int tensors, const float* decays,
+                        const float* rates, float momentum) {
     for (int t = 0; t < tensors; ++t, table += 5) {
         float* value = reinterpret_cast<float*>(table[0]);
         float* velocity = reinterpret_cast<float*>(table[1]);
         if (table[4] == 1) {
             step(value, velocity, reinterpret_cast<const std::int8_t*>(table[2]), table[3],
-                 decays[t], momentum, rate);
+                 decays[t], momentum, rates[t]);
         } else {
             step(value, velocity, reinterpret_cast<const float*>(table[2]), table[3], decays[t],
-                 momentum, rate);
+                 momentum, rates[t]);
         }
     }
 }

@@ -121,10 +121,10 @@ class TrainingStep:
     def __call__(self, row: Tensors) -> Tensors:
         """One iteration; `row` holds what the host drew for it.
 
-        order: int64 [4, N] (`Pictures.batch`); rate, sign_rate: float32 []; count: float64 [], of the weights
-        averaged with this iteration's, 0 for none of them; and what the policy draws. Returns
-        readings: picked float64 [N], each sample's probability of its label; ran int64 [skippable
-        blocks], samples; predicted int64 [layers of `predicting`]; and the policy's own.
+        order: int64 [4, N] (`Pictures.batch`); rate, sign_rate: float32 []; count: float64 [], of
+        the weights averaged with this iteration's, 0 for none of them; and what the policy draws.
+        Returns readings: picked float64 [N], each sample's probability of its label; ran int64
+        [skippable blocks], samples; predicted int64 [layers of `predicting`]; and the policy's own.
         """
         images, labels = self.pictures.batch(row["order"])
         passed = self.network.forward_backward(images, labels, row)

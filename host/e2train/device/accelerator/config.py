@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ CONFIG = Path("hls/config/hardware.toml")
 LISTS = {("registers", "ports"), ("registers", "arguments")}
 SECTIONS = (
     "target",
+    "abi",
     "array",
     "widths",
     "buffers",
@@ -26,6 +29,12 @@ SECTIONS = (
     "names",
     "result",
 )
+
+ELSEWHERE = {
+    "target": {"part", "clock_mhz"},  # of the board
+    "bandwidth": {"total_bytes_per_cycle"},  # of the performance model
+}
+"""Keys that neither the kernel's function nor its registers depend on."""
 
 Config = dict[str, dict[str, Any]]
 
@@ -83,3 +92,19 @@ def argument_offsets(config: Config) -> dict[str, int]:
     registers = config["registers"]
     names = registers["ports"] + registers["arguments"]
     return {name: registers["first"] + i * registers["step"] for i, name in enumerate(names)}
+
+
+def configuration_hash(config: Config) -> int:
+    """Positive 31-bit number of everything that shapes the kernel or its registers.
+
+    31 bits, so that a plain integer of C++, Verilog or Tcl holds it. Order and spelling of the file
+    do not matter, nor do board and clock: the same kernel has the same hash on each of them.
+    """
+    shaping = {
+        section: {
+            key: value for key, value in values.items() if key not in ELSEWHERE.get(section, ())
+        }
+        for section, values in config.items()
+    }
+    text = json.dumps(shaping, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1 or 1

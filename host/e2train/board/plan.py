@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training needs of a board's memory, measured: it runs on a kernel that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from ..data.shapes import picture_bytes
+from ..device.accelerator import generated as hw
+from ..device.accelerator.layout import LANES
+from ..methods import fixed8, psg
+from ..network.integer import FixedArithmetic, FixedSettings
+from ..network.network import Network
+from ..network.parameters import Parameters, initial_parameters
+from ..network.spec import NetworkSpec
+from .boards import MIB, Memory
+from .recompute import RecomputingNetwork
+from .recorder import Buffer, Recorder, open_recorder
+
+STREAM_BITS = 16
+METHODS = {
+    "psg": psg.settings(psg.BETA, psg.X_MSB_BITS, psg.G_MSB_BITS, STREAM_BITS),
+    "signsgd": FixedSettings(predict=False, stream_bits=STREAM_BITS),
+    "fixed8": fixed8.settings(STREAM_BITS),
+}
+EVERY = (1, 2, 3, 4, 6, 8)  # blocks between kept inputs that are tried
+HOST_COPIES = 3  # float32 weights on the processor, their velocities and their gradients
+POOL_STEP = 16 * MIB
+
+
+@dataclass(frozen=True)
+class Question:
+    """A training: network, data set, method; pictures a mini-batch, and a part of an evaluation."""
+
+    spec: NetworkSpec
+    data: str
+    method: str
+    batch: int
+    evaluation: int
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """Some weights; no plan depends on their values."""
+        return initial_parameters(self.spec, 0)
+
+    @cached_property
+    def host_bytes(self) -> int:
+        """Bytes outside the pool: all pictures, and what the optimiser keeps."""
+        weights = sum(array.nbytes for array in self.parameters.values())
+        return picture_bytes(self.data) + HOST_COPIES * weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything lies during one iteration; all sizes in bytes.
+
+    every: 0, or recomputed from every so many blocks' input; peak: most in use at once; extent:
+    addresses that first-fit placement needs (gaps between blocks included), at least the peak;
+    evaluation: extent of an evaluation; macs: multiply-accumulates of an iteration; buffers: those
+    of the first iteration, in which some convolutions run twice to find their exponents.
+    """
+
+    batch: int
+    every: int
+    peak: int
+    extent: int
+    evaluation: int
+    macs: int
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def needed(self) -> int:
+        """Bytes of contiguous memory that training and evaluation take."""
+        return max(self.extent, self.evaluation)
+
+    def at_the_peak(self) -> list[Buffer]:
+        """The buffers that are there when most memory is in use."""
+        moment = self._fullest()
+        return [one for one in self.buffers if one.born <= moment and not _over(one, moment)]
+
+    def _fullest(self) -> int:
+        changes = [(one.born, one.size) for one in self.buffers]
+        changes += [(one.died, -one.size) for one in self.buffers if one.died is not None]
+        in_use = most = moment = 0
+        for event, size in sorted(changes):
+            in_use += size
+            if in_use > most:
+                most, moment = in_use, event
+        return moment
+
+
+def _over(buffer: Buffer, moment: int) -> bool:
+    return buffer.died is not None and buffer.died <= moment
+
+
+def plan(question: Question, batch: int | None = None, every: int = 0) -> Plan:
+    """Two iterations and an evaluation of `question`, recorded.
+
+    `batch` stands in for the question's. Raises LaunchRefused for what the accelerator cannot do.
+    """
+    batch = question.batch if batch is None else batch
+    recorder = open_recorder()
+    network = _network(question, recorder, every)
+    first = next(question.spec.units()).geometry
+    images = np.zeros((batch, first.channels, first.height, first.width), np.uint8)
+    labels = np.zeros(batch, np.int64)
+    arena, counter = recorder.arena, recorder.counter
+    network.forward_backward(images, labels, 0)
+    buffers, counted = tuple(arena.buffers), counter.macs
+    network.forward_backward(images, labels, 1)
+    return Plan(
+        batch,
+        every,
+        arena.most_in_use,
+        arena.highest - arena.base,
+        _evaluation(question),
+        counter.macs - counted,
+        buffers,
+    )
+
+
+def _network(question: Question, recorder: Recorder, every: int) -> Network:
+    settings, channels = METHODS[question.method], next(question.spec.units()).geometry.channels
+    mean = (0,) * channels
+    arithmetic = FixedArithmetic(recorder.device, recorder.counter, settings, mean)
+    if every:
+        return RecomputingNetwork(question.spec, arithmetic, question.parameters, every)
+    return Network(question.spec, arithmetic, question.parameters)
+
+
+@lru_cache(maxsize=4)
+def _evaluation(question: Question) -> int:
+    recorder, first = open_recorder(), next(question.spec.units()).geometry
+    shape = (question.evaluation, first.channels, first.height, first.width)
+    images = np.zeros(shape, np.uint8)
+    _network(question, recorder, 0).logits(images, 0, training=False)
+    return recorder.arena.highest - recorder.arena.base
+
+
+# ---- what fits ----------------------------------------------------------------------------------
+
+
+def left_for_pool(question: Question, memory: Memory) -> int:
+    """Bytes that the pool could have: DDR less Linux, pictures and the processor's weights."""
+    return memory.usable - question.host_bytes
+
+
+def fits(found: Plan, room: int) -> bool:
+    """Whether a pool of `room` bytes holds it."""
+    return found.needed <= room
+
+
+def pool_mib(found: Plan) -> int:
+    """MiB that the pool must have, rounded up to what kernels take for `cma=`."""
+    return -(-found.needed // POOL_STEP) * POOL_STEP // MIB
+
+
+def largest_batch(question: Question, room: int, known: Plan, every: int = 0) -> Plan | None:
+    """The plan of the largest batch, a multiple of 16, that fits `room`; None where none does.
+
+    `known`: a plan of the same training at any batch. Tensors grow in steps of 16 samples, so the
+    search goes by those, from where a straight line through `known` meets `room`.
+    """
+    most = hw.LIMITS_SAMPLES // LANES
+    groups = min(max(known.batch * room // known.needed // LANES, 1), most)
+    found = plan(question, groups * LANES, every)
+    while groups < most and fits(found, room):
+        larger = plan(question, (groups + 1) * LANES, every)
+        if not fits(larger, room):
+            return found
+        groups, found = groups + 1, larger
+    while groups > 1 and not fits(found, room):
+        groups -= 1
+        found = plan(question, groups * LANES, every)
+    return found if fits(found, room) else None
+
+
+def recomputed(question: Question) -> Iterator[Plan]:
+    """Plans with recomputation, from an input kept for each block to one for every eight."""
+    for every in EVERY:
+        if every < len(question.spec.blocks):
+            yield plan(question, every=every)
+
+
+def offer(question: Question, room: int) -> Plan | None:
+    """The recomputation that fits `room` with the fewest extra products, then bytes, if any."""
+    fitting = [found for found in recomputed(question) if fits(found, room)]
+    return min(fitting, key=lambda found: (found.macs, found.needed), default=None)

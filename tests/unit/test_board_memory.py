@@ -10,7 +10,15 @@ import pytest
 from e2train import cli
 from e2train.board.advice import ENLARGED, FITS, MEANINGS, REFUSED, advise, refusal, sentences
 from e2train.board.boards import MIB, load_board
-from e2train.board.plan import Question, fits, largest_batch, left_for_pool, offer, plan
+from e2train.board.plan import (
+    Question,
+    cheapest,
+    fits,
+    largest_batch,
+    left_for_pool,
+    plan,
+    recomputed,
+)
 from e2train.data.shapes import picture_bytes, picture_shape
 from e2train.network.models import network_spec
 
@@ -91,10 +99,13 @@ def test_the_largest_batch_fits_and_the_next_does_not():
 def test_what_is_offered_is_the_cheapest_that_fits():
     asked = question("resnet-20", batch=128)
     plain = plan(asked)
-    found = offer(asked, plain.needed - 64)
-    assert found is not None and found.needed < plain.needed
-    assert all(found.macs <= plan(asked, every=number).macs for number in (1, 4))
-    assert offer(asked, found.evaluation - 64) is None
+    plans = recomputed(asked)
+    assert [one.every for one in plans] == [1, 2, 3, 4, 6, 8]
+    room = sorted(one.needed for one in plans)[3]
+    found = cheapest(plans, room)
+    assert fits(found, room) and found.needed < plain.needed
+    assert all(found.macs <= one.macs for one in plans if fits(one, room))
+    assert cheapest(plans, min(one.needed for one in plans) - 64) is None
 
 
 def test_the_verdict_follows_the_boards_memory():

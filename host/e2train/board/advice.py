@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .boards import MIB, Board
-from .plan import Plan, Question, fits, largest_batch, left_for_pool, offer, pool_mib
+from .plan import Plan, Question, cheapest, fits, largest_batch, left_for_pool, pool_mib, recomputed
 
 MEANINGS = {
     "x": "block inputs, 8 bits",
@@ -111,12 +111,11 @@ def advise(question: Question, board: Board, found: Plan, plain: Plan) -> Advice
 
     `plain`: the plan of the same training without recomputation.
     """
-    largest, offered = {}, {}
-    for room in (board.memory.pool, left_for_pool(question, board.memory)):
-        if not fits(found, room):
-            largest[room] = largest_batch(question, room, found, found.every)
-            if not found.every:
-                offered[room] = offer(question, room)
+    rooms = (board.memory.pool, left_for_pool(question, board.memory))
+    short = [room for room in rooms if not fits(found, room)]
+    largest = {room: largest_batch(question, room, found, found.every) for room in short}
+    others = recomputed(question) if short and not found.every else []
+    offered = {room: cheapest(others, room) for room in short if others}
     return Advice(question, board, found, plain.macs, largest, offered)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -179,14 +179,13 @@ def largest_batch(question: Question, room: int, known: Plan, every: int = 0) ->
     return found if fits(found, room) else None
 
 
-def recomputed(question: Question) -> Iterator[Plan]:
+def recomputed(question: Question) -> list[Plan]:
     """Plans with recomputation, from an input kept for each block to one for every eight."""
-    for every in EVERY:
-        if every < len(question.spec.blocks):
-            yield plan(question, every=every)
+    blocks = len(question.spec.blocks)
+    return [plan(question, every=every) for every in EVERY if every < blocks]
 
 
-def offer(question: Question, room: int) -> Plan | None:
-    """The recomputation that fits `room` with the fewest extra products, then bytes, if any."""
-    fitting = [found for found in recomputed(question) if fits(found, room)]
+def cheapest(plans: Iterable[Plan], room: int) -> Plan | None:
+    """Of those that fit `room`, the one with the fewest products, then bytes; None where none."""
+    fitting = [found for found in plans if fits(found, room)]
     return min(fitting, key=lambda found: (found.macs, found.needed), default=None)

@@ -113,7 +113,7 @@ def advise(question: Question, board: Board, found: Plan, plain: Plan) -> Advice
     """
     rooms = (board.memory.pool, left_for_pool(question, board.memory))
     short = [room for room in rooms if not fits(found, room)]
-    largest = {room: largest_batch(question, room, found, found.every) for room in short}
+    largest = {room: largest_batch(question, room, found) for room in short}
     others = recomputed(question) if short and not found.every else []
     offered = {room: cheapest(others, room) for room in short if others}
     return Advice(question, board, found, plain.macs, largest, offered)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -12,6 +12,8 @@ import numpy as np
 from ..data.shapes import picture_bytes
 from ..device.accelerator import generated as hw
 from ..device.accelerator.layout import LANES
+from ..device.accelerator.tile_plans import Key, TilePlans
+from ..device.accelerator.tiling.plan import TilePlan
 from ..methods import fixed8, psg
 from ..network.integer import FixedArithmetic, FixedSettings
 from ..network.network import Network
@@ -61,7 +63,8 @@ class Plan:
     every: 0, or recomputed from every so many blocks' input; peak: most in use at once; extent:
     addresses that first-fit placement needs (gaps between blocks included), at least the peak;
     evaluation: extent of an evaluation; macs: multiply-accumulates of an iteration; buffers: those
-    of the first iteration, in which some convolutions run twice to find their exponents.
+    of the first iteration, in which some convolutions run twice to find their exponents; tiles: the
+    tile plans that iterations and evaluation ask for.
     """
 
     batch: int
@@ -71,6 +74,7 @@ class Plan:
     evaluation: int
     macs: int
     buffers: tuple[Buffer, ...]
+    tiles: Mapping[Key, TilePlan]
 
     @property
     def needed(self) -> int:
@@ -97,48 +101,59 @@ def _over(buffer: Buffer, moment: int) -> bool:
     return buffer.died is not None and buffer.died <= moment
 
 
-def plan(question: Question, batch: int | None = None, every: int = 0) -> Plan:
+def plan(
+    question: Question, batch: int | None = None, every: int = 0, tiles: TilePlans | None = None
+) -> Plan:
     """Two iterations and an evaluation of `question`, recorded.
 
-    `batch` stands in for the question's. Raises LaunchRefused for what the accelerator cannot do.
+    `batch` stands in for the question's; `tiles`: where tile plans come from. Raises LaunchRefused
+    for what the accelerator cannot do.
     """
     batch = question.batch if batch is None else batch
-    recorder = open_recorder()
+    tiles = TilePlans() if tiles is None else tiles
+    recorder = open_recorder(tiles)
     network = _network(question, recorder, every)
-    first = next(question.spec.units()).geometry
-    images = np.zeros((batch, first.channels, first.height, first.width), np.uint8)
-    labels = np.zeros(batch, np.int64)
+    images, labels = np.zeros(_shape(question, batch), np.uint8), np.zeros(batch, np.int64)
     arena, counter = recorder.arena, recorder.counter
     network.forward_backward(images, labels, 0)
     buffers, counted = tuple(arena.buffers), counter.macs
     network.forward_backward(images, labels, 1)
+    evaluation, evaluated = _evaluation(question)
     return Plan(
         batch,
         every,
         arena.most_in_use,
         arena.highest - arena.base,
-        _evaluation(question),
+        evaluation,
         counter.macs - counted,
         buffers,
+        {**tiles.used, **evaluated},
     )
 
 
+def _shape(question: Question, samples: int) -> tuple[int, ...]:
+    first = next(question.spec.units()).geometry
+    return samples, first.channels, first.height, first.width
+
+
 def _network(question: Question, recorder: Recorder, every: int) -> Network:
-    settings, channels = METHODS[question.method], next(question.spec.units()).geometry.channels
-    mean = (0,) * channels
-    arithmetic = FixedArithmetic(recorder.device, recorder.counter, settings, mean)
+    channels = _shape(question, 1)[1]
+    arithmetic = FixedArithmetic(
+        recorder.device, recorder.counter, METHODS[question.method], mean=(0,) * channels
+    )
     if every:
         return RecomputingNetwork(question.spec, arithmetic, question.parameters, every)
     return Network(question.spec, arithmetic, question.parameters)
 
 
 @lru_cache(maxsize=4)
-def _evaluation(question: Question) -> int:
-    recorder, first = open_recorder(), next(question.spec.units()).geometry
-    shape = (question.evaluation, first.channels, first.height, first.width)
-    images = np.zeros(shape, np.uint8)
+def _evaluation(question: Question) -> tuple[int, dict[Key, TilePlan]]:
+    """Bytes that an evaluation takes, and its tile plans."""
+    tiles = TilePlans()
+    recorder = open_recorder(tiles)
+    images = np.zeros(_shape(question, question.evaluation), np.uint8)
     _network(question, recorder, 0).logits(images, 0, training=False)
-    return recorder.arena.highest - recorder.arena.base
+    return recorder.arena.highest - recorder.arena.base, tiles.used
 
 
 # ---- what fits ----------------------------------------------------------------------------------
@@ -159,24 +174,34 @@ def pool_mib(found: Plan) -> int:
     return -(-found.needed // POOL_STEP) * POOL_STEP // MIB
 
 
-def largest_batch(question: Question, room: int, known: Plan, every: int = 0) -> Plan | None:
+def largest_batch(question: Question, room: int, known: Plan) -> Plan | None:
     """The plan of the largest batch, a multiple of 16, that fits `room`; None where none does.
 
-    `known`: a plan of the same training at any batch. Tensors grow in steps of 16 samples, so the
-    search goes by those, from where a straight line through `known` meets `room`.
+    `known`: a plan of the same training at any batch, from which the search starts. Tensors grow in
+    steps of 16 samples. Batches that are tried on the way borrow the tiles of `known`, which
+    decide nothing but how many sums are carried between launches; the answer has its own.
     """
+    if known.evaluation > room:
+        return None
+
+    def tried(groups: int) -> Plan:
+        return plan(question, groups * LANES, known.every, _borrowed(known))
+
     most = hw.LIMITS_SAMPLES // LANES
     groups = min(max(known.batch * room // known.needed // LANES, 1), most)
-    found = plan(question, groups * LANES, every)
-    while groups < most and fits(found, room):
-        larger = plan(question, (groups + 1) * LANES, every)
-        if not fits(larger, room):
-            return found
-        groups, found = groups + 1, larger
-    while groups > 1 and not fits(found, room):
-        groups -= 1
-        found = plan(question, groups * LANES, every)
-    return found if fits(found, room) else None
+    while groups < most and fits(tried(groups + 1), room):
+        groups += 1
+    for left in range(groups, 0, -1):
+        if fits(tried(left), room):
+            found = plan(question, left * LANES, known.every)
+            if fits(found, room):
+                return found
+    return None
+
+
+def _borrowed(known: Plan) -> TilePlans:
+    exact = TilePlans(known.tiles)
+    return TilePlans(planner=lambda geometry, _, way: exact.plan(geometry, known.batch, way))
 
 
 def recomputed(question: Question) -> list[Plan]:

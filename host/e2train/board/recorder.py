@@ -14,6 +14,7 @@ import numpy as np
 from ..device.accelerator import generated as hw
 from ..device.accelerator.device import KernelDevice
 from ..device.accelerator.memory import Arena
+from ..device.accelerator.tile_plans import TilePlans
 from ..device.counter import Counter
 from ..device.operations import Convolution, Operation, Processor
 
@@ -188,9 +189,9 @@ class Recorder:
     arena: RecordedArena
 
 
-def open_recorder() -> Recorder:
-    """A device that records and computes nothing."""
+def open_recorder(tiles: TilePlans) -> Recorder:
+    """A device that records and computes nothing, and takes its tile plans from `tiles`."""
     transport = _IdleTransport()
-    device = KernelDevice(transport)
+    device = KernelDevice(transport, tiles=tiles)
     device.driver.memory.arena = transport.arena
     return Recorder(device, NamingCounter(transport), transport.arena)

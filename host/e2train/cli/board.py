@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,6 +88,9 @@ def plan(
     recompute: Annotated[
         int, typer.Option(min=0, help="Keep only every N-th block's input; 0 keeps everything.")
     ] = 0,
+    tiles: Annotated[
+        Path | None, typer.Option(help="Write the tile plans to this file, for a board to read.")
+    ] = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="A line for each buffer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every buffer.")] = False,
 ) -> None:
@@ -99,6 +103,7 @@ def plan(
     from e2train.board.advice import REFUSED, advise, refusal
     from e2train.board.boards import load_board
     from e2train.data.shapes import picture_shape
+    from e2train.device.accelerator.tile_plans import write_tile_plans
     from e2train.errors import UserError
     from e2train.network.models import network_spec
     from e2train.training.evaluate import BATCH
@@ -111,6 +116,8 @@ def plan(
     question = planning.Question(spec, data, method, batch, BATCH)
     plain = planning.plan(question)
     found = planning.plan(question, every=recompute) if recompute else plain
+    if tiles is not None:
+        write_tile_plans(tiles, found.tiles)
     advice = advise(question, found_board, found, plain)
     if as_json:
         typer.echo(json.dumps(advice.as_dict(), indent=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from ..errors import UserError
 from .base import Convolved, Device, Peaked, PsgResult, Tensor
@@ -17,7 +18,11 @@ BACKENDS = ("auto", "native", "numpy", "torch", "cuda")
 
 
 def open_device(
-    name: str = "emulator", *, backend: str = "auto", threads: int | None = None
+    name: str = "emulator",
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    tiles: Path | None = None,
 ) -> Device:
     """Open a device by name.
 
@@ -26,6 +31,7 @@ def open_device(
     works here and says so on standard error where it is not the first. All give the same integers.
     `threads` (native only): OMP_NUM_THREADS, or else every processor, where it is None.
     "csim": the accelerator's HLS C++ on this computer (built at first use from a checkout).
+    `tiles` (csim only): a file of tile plans, which the driver then need not work out.
     Raises UserError for a name or backend that is not available here.
     """
     if name not in DEVICES:
@@ -34,8 +40,11 @@ def open_device(
         if backend != "auto":
             raise UserError(f"backend {backend!r}: device csim has none")
         from .accelerator.csim import open_csim
+        from .accelerator.tile_plans import TilePlans, read_tile_plans
 
-        return open_csim()
+        return open_csim(None if tiles is None else TilePlans(read_tile_plans(tiles)))
+    if tiles is not None:
+        raise UserError(f"tiles {str(tiles)!r}: device {name} takes no tile plans")
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "auto":

@@ -10,6 +10,7 @@ import numpy as np
 from . import generated as hw
 from .csim_build import load
 from .device import KernelDevice
+from .tile_plans import TilePlans
 
 MEMORY_BYTES = 512 << 20  # the ZedBoard's DDR3; pages that nobody touches cost nothing
 DONE_AND_IDLE = 0b0110  # of the control register
@@ -54,6 +55,6 @@ class CsimTransport:
         """The memory goes when the last tensor view does."""
 
 
-def open_csim() -> KernelDevice:
+def open_csim(tiles: TilePlans | None = None) -> KernelDevice:
     """The accelerator in C simulation. Raises CsimUnavailable where it cannot be built."""
-    return KernelDevice(CsimTransport())
+    return KernelDevice(CsimTransport(), tiles=tiles)

@@ -79,6 +79,24 @@ def _shown(key: str, value: object) -> str:
 
 
 @app.command()
+def bitstream(
+    file: Annotated[Path, typer.Argument(help="The .bit file, its .hwh and .json beside it.")],
+) -> None:
+    """Say what a bitstream was made from; exit 2 where it is not whole or not this package's."""
+    from e2train.board.manifest import foreign, read_manifest
+    from e2train.errors import UserError
+
+    manifest = read_manifest(file)
+    table = Table(title=str(file), show_header=False)
+    for key, value in vars(manifest).items():
+        if key != "checksums":
+            table.add_row(key, f"0x{value:08x}" if key == "configuration_hash" else str(value))
+    console().print(table)
+    for difference in foreign(manifest):
+        raise UserError(f"{file}: {difference}")
+
+
+@app.command()
 def plan(
     network: Annotated[str, typer.Argument(help="resnet-8/20/38/74/110 or mobilenet-v2.")],
     board: Annotated[str, typer.Option(help="zedboard, pynq-z1 or pynq-z2.")] = "zedboard",

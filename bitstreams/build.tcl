@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # From the packaged accelerator to a bitstream. Runs in the build folder:
 #     vivado -mode batch -source build.tcl -tclargs BOARD IP.zip
-# Leaves e2train.bit, e2train.hwh, three reports and facts.txt; with negative slack, the reports.
+# Leaves e2train.bit, e2train.hwh, three reports and facts.txt (with the board's files in Vivado also
+# e2train.xsa); with negative slack, the reports.
 
 set here [file dirname [file normalize [info script]]]
 set hls [file join [file dirname $here] hls]
@@ -91,7 +92,7 @@ proc write_facts {known slack} {
     close $file
 }
 
-file delete $stem.bit $stem.hwh $stem.json facts.txt
+file delete $stem.bit $stem.hwh $stem.xsa $stem.json facts.txt
 set known [open_board_project $ip]
 make_design $design [expr {$known ne ""}]
 make_top
@@ -102,4 +103,8 @@ set slack [checked_slack]
 finish impl_1 -to_step write_bitstream
 file copy -force project/$stem.runs/impl_1/${design}_wrapper.bit $stem.bit
 file copy -force project/$stem.gen/sources_1/bd/$design/hw_handoff/$design.hwh $stem.hwh
+if {$known ne ""} {
+    # What PYNQ's image build makes a board's boot files from; without preset it knows no pins.
+    write_hw_platform -fixed -include_bit -force $stem.xsa
+}
 write_facts $known $slack

@@ -46,6 +46,7 @@ OPTIONS: dict[str, dict[str, int]] = {
     "report_timing_summary": {"-file": 1},
     "report_utilization": {"-hierarchical": 0, "-file": 1},
     "report_power": {"-file": 1},
+    "write_hw_platform": {"-fixed": 0, "-include_bit": 0, "-force": 0},
     "version": {"-short": 0},
 }
 
@@ -69,6 +70,7 @@ proc answer {name args} {
         get_property { return [property [lindex $args 0]] }
         version { return $::env(VERSION) }
         make_wrapper { return wrapper.v }
+        write_hw_platform { made [lindex $args end] }
         report_* { made [dict get [lrange $args end-1 end] -file] }
         launch_runs {
             if {"write_bitstream" in $args} {

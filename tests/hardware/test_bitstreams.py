@@ -189,6 +189,7 @@ def test_the_boards_preset_is_taken_where_vivado_has_its_files(scripts, tmp_path
     assert fake_vivado.tcl_list(options["-config"])[2:4] == ["apply_board_preset", "1"]
     facts = (tmp_path / "build/facts.txt").read_text().splitlines()
     assert f"board_files={known}" in facts and "tool=Vivado 2024.1" in facts
+    assert (tmp_path / "build/e2train.xsa").exists()
 
 
 def test_without_board_files_it_says_so_and_goes_on(scripts, tmp_path):

@@ -79,10 +79,16 @@ class Power:
 
 @dataclass(frozen=True)
 class Image:
-    """[image]: the PYNQ image that the board starts from."""
+    """[image]: the PYNQ image that the board starts from; whether PYNQ's makers publish it."""
 
     pynq: str
+    official: bool
     source: str
+
+    @property
+    def summary(self) -> str:
+        """A few words for a table."""
+        return f"PYNQ {self.pynq}, {'official' if self.official else 'to be built'}"
 
 
 @dataclass(frozen=True)

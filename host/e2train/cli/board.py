@@ -37,7 +37,7 @@ def list_boards() -> None:
     from e2train.board.boards import board_names, load_board
 
     table = Table(title="boards")
-    for column in ("name", "board", "part", "clock", "DDR", "pool", "idle", "PYNQ image"):
+    for column in ("name", "board", "part", "clock", "DDR", "pool", "idle", "image"):
         table.add_column(column)
     for name in board_names():
         board = load_board(name)
@@ -50,7 +50,7 @@ def list_boards() -> None:
             f"{board.memory.ddr_mib} MiB",
             f"{board.memory.pool_mib} MiB",
             "unknown" if idle is None else f"{idle:g} W",
-            f"{board.image.pynq}, {board.image.source.partition(':')[0].partition(',')[0]}",
+            board.image.summary,
         )
     console().print(table)
 

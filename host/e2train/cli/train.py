@@ -39,6 +39,7 @@ class _Options:
 
     device: str
     backend: str
+    overlay: Path | None
     meter: str
     data: Path | None
     resume: bool
@@ -59,6 +60,9 @@ def train(
             "on a GPU, float32's too, and several experiments at once."
         ),
     ] = "auto",
+    overlay: Annotated[
+        Path | None, typer.Option(help="Of device zynq: the .bit file, its .hwh beside it.")
+    ] = None,
     meter: Annotated[
         str,
         typer.Option(
@@ -87,7 +91,9 @@ def train(
     deadline = time.monotonic() + seconds
     several = len(chosen) > 1
     stop = Event()
-    options = _Options(device, backend, meter, data, resume, quiet or several, deadline, stop)
+    options = _Options(
+        device, backend, overlay, meter, data, resume, quiet or several, deadline, stop
+    )
     jobs = [
         partial(_train_one, experiment, folder, options)
         for experiment, folder in zip(chosen, folders, strict=True)
@@ -209,7 +215,9 @@ def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: i
     from ..device import open_device
 
     if chosen.method.arithmetic == "fixed":
-        return stack.enter_context(open_device(options.device, backend=options.backend))
+        return stack.enter_context(
+            open_device(options.device, backend=options.backend, overlay=options.overlay)
+        )
     for option, value, others in (
         ("device", options.device, ("emulator",)),
         ("backend", options.backend, ("auto", CUDA)),

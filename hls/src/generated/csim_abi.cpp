@@ -49,15 +49,17 @@ extern "C" std::uint32_t e2train_accelerator(
     std::uint32_t *abi_version,
     std::uint32_t *configuration_hash);
 
-// The accelerator on a register file (32-bit words, index = offset / 4; what the kernel is gets
-// written) and one memory that all ports see (byte address 0 is memory[0]). Returns the error code.
-extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, std::uint64_t *memory) {
+// The accelerator on a register file (32-bit words, index = offset / 4) and memory ports in the
+// order of the configuration. Returns the error code.
+extern "C" std::uint32_t e2train_launch(const std::uint32_t *registers, e2::Beat *const *ports,
+                                        std::uint32_t *abi_version,
+                                        std::uint32_t *configuration_hash) {
     return e2train_accelerator(
-        memory,
-        memory,
-        memory,
-        memory,
-        memory,
+        ports[0],
+        ports[1],
+        ports[2],
+        ports[3],
+        ports[4],
         static_cast<std::int32_t>(registers[24]),
         static_cast<std::int32_t>(registers[26]),
         static_cast<std::int32_t>(registers[28]),
@@ -93,6 +95,13 @@ extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, std::uint64_t *m
         registers[88],
         registers[90],
         registers[92],
-        registers + 6,
-        registers + 10);
+        abi_version,
+        configuration_hash);
+}
+
+// The same on one memory that all ports see (byte address 0 is memory[0]); what the kernel is goes
+// to its registers.
+extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, e2::Beat *memory) {
+    e2::Beat *const ports[] = {memory, memory, memory, memory, memory};
+    return e2train_launch(registers, ports, registers + 6, registers + 10);
 }

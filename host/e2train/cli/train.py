@@ -39,6 +39,7 @@ class _Options:
 
     device: str
     backend: str
+    overlay: Path | None
     tiles: Path | None
     meter: str
     data: Path | None
@@ -60,6 +61,9 @@ def train(
             "on a GPU, float32's too, and several experiments at once."
         ),
     ] = "auto",
+    overlay: Annotated[
+        Path | None, typer.Option(help="Of device zynq: the .bit file, its .hwh beside it.")
+    ] = None,
     tiles: Annotated[
         Path | None,
         typer.Option(help="Tile plans for csim or a board: `e2train board plan ... --tiles FILE`."),
@@ -93,7 +97,7 @@ def train(
     several = len(chosen) > 1
     stop = Event()
     options = _Options(
-        device, backend, tiles, meter, data, resume, quiet or several, deadline, stop
+        device, backend, overlay, tiles, meter, data, resume, quiet or several, deadline, stop
     )
     jobs = [
         partial(_train_one, experiment, folder, options)
@@ -216,8 +220,14 @@ def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: i
     from ..device import open_device
 
     if chosen.method.arithmetic == "fixed":
-        opened = open_device(options.device, backend=options.backend, tiles=options.tiles)
-        return stack.enter_context(opened)
+        return stack.enter_context(
+            open_device(
+                options.device,
+                backend=options.backend,
+                overlay=options.overlay,
+                tiles=options.tiles,
+            )
+        )
     for option, value, others in (
         ("device", options.device, ("emulator",)),
         ("backend", options.backend, ("auto", CUDA)),

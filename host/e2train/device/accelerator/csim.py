@@ -10,7 +10,6 @@ import numpy as np
 from . import generated as hw
 from .csim_build import load
 from .device import KernelDevice
-from .tile_plans import TilePlans
 
 MEMORY_BYTES = 512 << 20  # the ZedBoard's DDR3; pages that nobody touches cost nothing
 DONE_AND_IDLE = 0b0110  # of the control register
@@ -55,6 +54,6 @@ class CsimTransport:
         """The memory goes when the last tensor view does."""
 
 
-def open_csim(tiles: TilePlans | None = None) -> KernelDevice:
+def open_csim() -> KernelDevice:
     """The accelerator in C simulation. Raises CsimUnavailable where it cannot be built."""
-    return KernelDevice(CsimTransport(), tiles=tiles)
+    return KernelDevice(CsimTransport())

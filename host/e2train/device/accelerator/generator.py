@@ -46,11 +46,20 @@ _CSIM = """\
 extern "C" std::uint32_t {top}(
 {parameters});
 
-// The accelerator on a register file (32-bit words, index = offset / 4; what the kernel is gets
-// written) and one memory that all ports see (byte address 0 is memory[0]). Returns the error code.
-extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, std::uint64_t *memory) {{
+// The accelerator on a register file (32-bit words, index = offset / 4) and memory ports in the
+// order of the configuration. Returns the error code.
+extern "C" std::uint32_t e2train_launch(const std::uint32_t *registers, e2::Beat *const *ports,
+                                        std::uint32_t *abi_version,
+                                        std::uint32_t *configuration_hash) {{
     return {top}(
 {values});
+}}
+
+// The same on one memory that all ports see (byte address 0 is memory[0]); what the kernel is goes
+// to its registers.
+extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, e2::Beat *memory) {{
+    e2::Beat *const ports[] = {{{memories}}};
+    return e2train_launch(registers, ports, {identity});
 }}
 """
 
@@ -123,16 +132,18 @@ def accelerator(config: Config) -> str:
 def csim_abi(config: Config) -> str:
     """csim_abi.cpp: the top function called on a register file and a memory."""
     registers, offsets = config["registers"], argument_offsets(config)
-    values = ["memory"] * len(registers["ports"])
+    values = [f"ports[{index}]" for index in range(len(registers["ports"]))]
     for name in registers["arguments"]:
         word = f"registers[{offsets[name] // 4}]"
         signed = f"static_cast<std::int32_t>({word})"
         values.append(word if name.endswith("_address") else signed)
-    values += [f"registers + {registers[name] // 4}" for name in IDENTITY]
+    values += IDENTITY
     return _CSIM.format(
         top=config["target"]["top"],
         parameters=_parameters(config),
         values=",\n".join(f"        {value}" for value in values),
+        memories=", ".join("memory" for _ in registers["ports"]),
+        identity=", ".join(f"registers + {registers[name] // 4}" for name in IDENTITY),
     )
 
 

@@ -18,6 +18,7 @@ from e2train.board import bitstream
 from e2train.board.boards import board_names, load_board
 from e2train.device.accelerator import generated as hw
 from e2train.device.accelerator.config import CHECKOUT, CONFIG, load_config
+from e2train.errors import UserError
 
 CONFIGURATION = load_config()
 KERNEL = (CHECKOUT / f"hls/src/generated/{hw.TARGET_TOP}.cpp").read_text(encoding="utf-8")
@@ -346,6 +347,15 @@ def test_no_generated_file_is_stale_and_a_changed_one_is_found(tmp_path):
     assert bitstream.stale(tmp_path) == sorted(bitstream.render())
     assert bitstream.generate(tmp_path) == sorted(bitstream.render())
     assert "{m_axi_gmem2 1}" in (tmp_path / bitstream.FOLDER / "zedboard.tcl").read_text()
+
+
+@pytest.mark.parametrize("ports", ["[0, 1, 2, 2, 4]", "[0, 1, 2, 3]", '[0, 1, 2, 2, "3"]'])
+def test_a_port_that_goes_nowhere_is_one_line(tmp_path, ports):
+    (tmp_path / CONFIG).parent.mkdir(parents=True)
+    text = (CHECKOUT / CONFIG).read_text(encoding="utf-8")
+    (tmp_path / CONFIG).write_text(text.replace("hp = [0, 1, 2, 2, 3]", f"hp = {ports}"))
+    with pytest.raises(UserError, match=r"hardware\.toml: \[registers\] hp: expected one of HP 0"):
+        load_config(tmp_path)
 
 
 def test_where_ports_go_does_not_change_the_kernel():

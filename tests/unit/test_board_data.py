@@ -18,7 +18,8 @@ def test_the_boards_are_there():
     assert boards["zedboard"].part == hw.TARGET_PART == "xc7z020clg484-1"
     assert {boards[name].part for name in ("pynq-z1", "pynq-z2")} == {"xc7z020clg400-1"}
     for board in boards.values():
-        assert board.memory.usable == (512 - 100) << 20 and board.memory.pool == 128 << 20
+        assert board.memory.most == (512 - 100 - 16) << 20
+        assert board.memory.room == (128 - 16) << 20
 
 
 def test_the_energy_model_is_the_zedboards():
@@ -34,7 +35,7 @@ def test_the_energy_model_is_the_zedboards():
         ("clock_mhz = 100", 'clock_mhz = "fast"', "fabric.clock_mhz = 'fast': expected int"),
         ("0x43C0_0000", "0x43C0_0100", "fabric.control_base: 0x43c00100 given, expected a multip"),
         ("0x43C0_0000", "0x8000_0000", "fabric.control_base: 0x80000000 given"),
-        ("pool_mib = 128", "pool_mib = 413", "memory.pool_mib: 413 given, expected 1 to 412"),
+        ("pool_mib = 128", "pool_mib = 413", "memory.pool_mib: 413 given, expected 17 to 412"),
         ("ddr_bus_bits = 32", "ddr_bus_bits = 64", "ps7.ddr_bus_bits: 64 given, expected 16 or 32"),
         ("idle_w = 2.6", "", "power.idle_w: idle_w and idle_source belong together"),
         ("crystal_mhz =", "crystal =", "unknown key 'ps7.crystal'"),

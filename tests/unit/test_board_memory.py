@@ -15,7 +15,7 @@ from e2train.board.plan import (
     cheapest,
     fits,
     largest_batch,
-    left_for_pool,
+    largest_room,
     plan,
     recomputed,
 )
@@ -113,15 +113,16 @@ def test_the_verdict_follows_the_boards_memory():
     found = plan(asked)
     assert 32 * MIB < found.needed < 64 * MIB
     assert advised(asked, found, zedboard()).verdict == FITS
-    small_pool = advised(asked, found, zedboard(pool_mib=16))
+    small_pool = advised(asked, found, zedboard(pool_mib=32))
     assert small_pool.verdict == ENLARGED
     text = " ".join(sentences(small_pool))
-    assert f"cma={-(-found.needed // (16 * MIB)) * 16}M on the kernel's command line" in text
-    assert f"A pool of 16.0 MiB holds batch {small_pool.largest[16 * MIB].batch} at most" in text
-    tight = zedboard(pool_mib=16, ddr_mib=100 + 32)
+    assert f"cma={16 + -(-found.needed // (4 * MIB)) * 4}M on the kernel's command line" in text
+    batch = small_pool.largest[16 * MIB].batch
+    assert f"With 16.0 MiB for tensors fits batch {batch} at most" in text
+    tight = zedboard(pool_mib=32, ddr_mib=100 + 48)
     refused = advised(asked, found, tight)
     assert refused.verdict == REFUSED
-    room = left_for_pool(asked, tight.memory)
+    room = largest_room(asked, tight.memory)
     assert room == 32 * MIB - asked.host_bytes
     assert f"the largest batch is {refused.largest[room].batch}" in refusal(refused)
     assert f"or --recompute {refused.offered[room].every}" in refusal(refused)
@@ -156,14 +157,15 @@ def test_json_has_every_buffer_and_agrees(capsys):
     assert found["recomputed_forward_passes"] == pytest.approx(again)
 
 
-def test_what_does_not_fit_is_refused_in_one_line(capsys):
-    command = ["board", "plan", "resnet-74", "--board", "zedboard", "--batch", "128"]
-    assert cli.run(command) == 2
+def test_what_does_not_fit_is_refused_in_one_line(capsys, monkeypatch):
+    tight = zedboard(pool_mib=32, ddr_mib=100 + 48)
+    monkeypatch.setattr("e2train.board.boards.load_board", lambda name: tight)
+    assert cli.run(["board", "plan", "resnet-20", "--data", "digits", "--batch", "1024"]) == 2
     out, error = capsys.readouterr()
     assert "It does not fit this board." in out
     (line,) = error.splitlines()
-    assert line.startswith("e2train: resnet-74 at batch 128 does not fit: it needs ")
-    assert "the largest batch is 64, or --recompute" in line
+    assert line.startswith("e2train: resnet-20 at batch 1024 does not fit: it needs ")
+    assert "the largest batch is " in line and ", or --recompute " in line
 
 
 @pytest.mark.parametrize(

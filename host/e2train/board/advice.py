@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .boards import MIB, Board
-from .plan import Plan, Question, cheapest, fits, largest_batch, left_for_pool, pool_mib, recomputed
+from .plan import Plan, Question, cheapest, fits, largest_batch, largest_room, pool_mib, recomputed
 
 MEANINGS = {
     "x": "block inputs, 8 bits",
@@ -35,9 +35,9 @@ FITS, ENLARGED, REFUSED = "fits", "fits an enlarged pool", "does not fit"
 class Advice:
     """A plan on a board.
 
-    largest: the largest batch that fits the pool as the image has it, and one as large as the DDR
-    allows, as plans like `found` (None: not even 16); offered: what fits with recomputation,
-    likewise; both only where `found` does not fit that pool.
+    largest: the largest batch by bytes for tensors, those in the image's pool and in the largest,
+    as plans like `found` (None: not even 16); offered: what fits with recomputation, likewise;
+    both only where `found` does not fit.
     """
 
     question: Question
@@ -48,19 +48,19 @@ class Advice:
     offered: dict[int, Plan | None]
 
     @property
-    def pool(self) -> int:
-        """Bytes of the pool as the image has it."""
-        return self.board.memory.pool
+    def room(self) -> int:
+        """Bytes for tensors in the pool as the image has it."""
+        return self.board.memory.room
 
     @property
     def most(self) -> int:
-        """Bytes that the pool can be enlarged to."""
-        return left_for_pool(self.question, self.board.memory)
+        """Bytes for tensors in the largest pool."""
+        return largest_room(self.question, self.board.memory)
 
     @property
     def verdict(self) -> str:
         """FITS, ENLARGED or REFUSED."""
-        if fits(self.found, min(self.pool, self.most)):
+        if fits(self.found, min(self.room, self.most)):
             return FITS
         return ENLARGED if fits(self.found, self.most) else REFUSED
 
@@ -84,11 +84,11 @@ class Advice:
             "extent": found.extent,
             "evaluation": found.evaluation,
             "needed": found.needed,
-            "pool": self.pool,
+            "room": self.room,
+            "largest_room": self.most,
             "ddr": memory.ddr_mib * MIB,
             "linux": memory.linux_mib * MIB,
             "host": self.question.host_bytes,
-            "left_for_pool": self.most,
             "kernel_argument": f"cma={pool_mib(found)}M",
             "largest_batch": {
                 str(room): plan and plan.batch for room, plan in self.largest.items()
@@ -111,7 +111,7 @@ def advise(question: Question, board: Board, found: Plan, plain: Plan) -> Advice
 
     `plain`: the plan of the same training without recomputation.
     """
-    rooms = (board.memory.pool, left_for_pool(question, board.memory))
+    rooms = (board.memory.room, largest_room(question, board.memory))
     short = [room for room in rooms if not fits(found, room)]
     largest = {room: largest_batch(question, room, found) for room in short}
     others = recomputed(question) if short and not found.every else []
@@ -134,9 +134,10 @@ def sentences(advice: Advice) -> list[str]:
     lines = [
         f"At most {mib(found.peak)} are in use; with the gaps between buffers training needs "
         f"{mib(found.extent)} and an evaluation {mib(found.evaluation)}.",
-        f"The image's pool has {memory.pool_mib} MiB. Of {memory.ddr_mib} MiB DDR Linux keeps "
-        f"{memory.linux_mib}, the pictures of {question.data} and the processor's weights take "
-        f"{mib(question.host_bytes)}: a pool can have {mib(advice.most)}.",
+        f"The image's pool of {memory.pool_mib} MiB has {mib(advice.room)} for tensors. Of "
+        f"{memory.ddr_mib} MiB DDR Linux keeps {memory.linux_mib}, the pictures of "
+        f"{question.data} and the processor's weights take {mib(question.host_bytes)}: the largest "
+        f"pool has {mib(advice.most)} for tensors.",
     ]
     if found.every:
         lines.append(
@@ -157,7 +158,7 @@ def sentences(advice: Advice) -> list[str]:
 
 def _alternatives(advice: Advice, room: int) -> str:
     largest = advice.largest[room]
-    text = f"A pool of {mib(room)} holds "
+    text = f"With {mib(room)} for tensors fits "
     text += f"batch {largest.batch} at most" if largest else "no batch of 16"
     offered = advice.offered.get(room)
     if offered is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..checked import build, read_toml
 from ..device.accelerator import generated as hw
+from ..device.accelerator.zynq.open import SPARED_BYTES
 from ..errors import UserError
 
 FOLDER = Path(__file__).resolve().parent
@@ -50,21 +51,24 @@ class Fabric:
 
 @dataclass(frozen=True)
 class Memory:
-    """[memory], in MiB: all DDR, what Linux keeps, the image's pool of contiguous memory."""
+    """[memory], in MiB: all DDR, what Linux keeps, the image's pool of contiguous memory.
+
+    The driver leaves SPARED_BYTES of a pool to others.
+    """
 
     ddr_mib: int
     linux_mib: int
     pool_mib: int
 
     @property
-    def usable(self) -> int:
-        """Bytes that the pool may grow to."""
-        return (self.ddr_mib - self.linux_mib) * MIB
+    def most(self) -> int:
+        """Bytes for tensors in a pool that has all DDR but Linux's."""
+        return (self.ddr_mib - self.linux_mib) * MIB - SPARED_BYTES
 
     @property
-    def pool(self) -> int:
-        """Bytes of the pool as the image has it."""
-        return self.pool_mib * MIB
+    def room(self) -> int:
+        """Bytes for tensors in the pool as the image has it."""
+        return self.pool_mib * MIB - SPARED_BYTES
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,10 @@ def _problems(board: Board) -> dict[str, str]:
             f"0x{GP0.stop - 1:08x}, where the processor's port GP0 is"
         )
     memory = board.memory
-    if not 0 < memory.pool_mib <= memory.ddr_mib - memory.linux_mib:
+    least = SPARED_BYTES // MIB + 1
+    if not least <= memory.pool_mib <= memory.ddr_mib - memory.linux_mib:
         found["memory.pool_mib"] = (
-            f"{memory.pool_mib} given, expected 1 to {memory.ddr_mib - memory.linux_mib} "
+            f"{memory.pool_mib} given, expected {least} to {memory.ddr_mib - memory.linux_mib} "
             "(ddr_mib less linux_mib)"
         )
     if board.ps7.ddr_bus_bits not in BUS_BITS:

@@ -14,6 +14,7 @@ from ..device.accelerator import generated as hw
 from ..device.accelerator.layout import LANES
 from ..device.accelerator.tile_plans import Key, TilePlans
 from ..device.accelerator.tiling.plan import TilePlan
+from ..device.accelerator.zynq.open import SPARED_BYTES
 from ..methods import fixed8, psg
 from ..network.integer import FixedArithmetic, FixedSettings
 from ..network.network import Network
@@ -31,7 +32,7 @@ METHODS = {
 }
 EVERY = (1, 2, 3, 4, 6, 8)  # blocks between kept inputs that are tried
 HOST_COPIES = 3  # float32 weights on the processor, their velocities and their gradients
-POOL_STEP = 16 * MIB
+POOL_STEP = 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -159,19 +160,19 @@ def _evaluation(question: Question) -> tuple[int, dict[Key, TilePlan]]:
 # ---- what fits ----------------------------------------------------------------------------------
 
 
-def left_for_pool(question: Question, memory: Memory) -> int:
-    """Bytes that the pool could have: DDR less Linux, pictures and the processor's weights."""
-    return memory.usable - question.host_bytes
+def largest_room(question: Question, memory: Memory) -> int:
+    """Bytes for tensors in the largest pool: DDR less Linux, pictures, the processor's weights."""
+    return memory.most - question.host_bytes
 
 
 def fits(found: Plan, room: int) -> bool:
-    """Whether a pool of `room` bytes holds it."""
+    """Whether it fits into `room` bytes for tensors."""
     return found.needed <= room
 
 
 def pool_mib(found: Plan) -> int:
-    """MiB that the pool must have, rounded up to what kernels take for `cma=`."""
-    return -(-found.needed // POOL_STEP) * POOL_STEP // MIB
+    """MiB that the pool must have, rounded up: what `cma=` is to say."""
+    return -(-(found.needed + SPARED_BYTES) // POOL_STEP) * POOL_STEP // MIB
 
 
 def largest_batch(question: Question, room: int, known: Plan) -> Plan | None:

@@ -57,16 +57,16 @@ def memory_row(network: str, batch: int) -> tuple[str, ...]:
         str(batch),
         _mib(found.extent),
         _mib(found.evaluation),
-        _verdict(advice, advice.pool, "yes"),
+        _verdict(advice, advice.room, "yes"),
         _verdict(advice, advice.most, f"yes, `cma={pool_mib(found)}M`"),
-        _recomputed(advice, advice.pool),
+        _recomputed(advice, advice.room),
         _recomputed(advice, advice.most),
     )
 
 
 def memory_table() -> TextTable:
     """Every network and batch on the ZedBoard."""
-    pool = load_board(BOARD).memory.pool_mib
+    pool = f"{load_board(BOARD).memory.pool_mib} MiB pool"
     table = TextTable(
         "Memory plans",
         (
@@ -74,9 +74,9 @@ def memory_table() -> TextTable:
             "batch",
             "training [MiB]",
             "evaluation [MiB]",
-            f"fits {pool} MiB",
-            "fits the largest pool",
-            f"{pool} MiB, recomputing",
+            pool,
+            "largest pool",
+            f"{pool}, recomputing",
             "largest pool, recomputing",
         ),
     )

@@ -354,7 +354,7 @@ def test_a_port_that_goes_nowhere_is_one_line(tmp_path, ports):
     (tmp_path / CONFIG).parent.mkdir(parents=True)
     text = (CHECKOUT / CONFIG).read_text(encoding="utf-8")
     (tmp_path / CONFIG).write_text(text.replace("hp = [0, 1, 2, 2, 3]", f"hp = {ports}"))
-    with pytest.raises(UserError, match=r"hardware\.toml: \[registers\] hp: expected an HP interface, 0 to 3"):
+    with pytest.raises(UserError, match=r"hardware\.toml: \[registers\] hp: expected an HP int"):
         load_config(tmp_path)
 
 

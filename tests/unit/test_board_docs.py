@@ -8,16 +8,12 @@ import pytest
 
 from e2train.board import tables
 from e2train.board.boards import board_names, load_board
-from e2train.board.plan import Question, plan
-from e2train.data.cifar import LAYOUTS, SHAPE
 from e2train.data.shapes import picture_bytes
-from e2train.network.models import network_spec
 from e2train.training.evaluate import BATCH
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/board.md").read_text(encoding="utf-8")
 PLAIN = re.sub(r"\s+", " ", TEXT)
-RESNETS = [name for name in tables.NETWORKS if name.startswith("resnet")]
 
 
 def rows(marker):
@@ -46,19 +42,10 @@ def quoted(network, batch):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-@pytest.mark.parametrize("network", RESNETS)
+@pytest.mark.parametrize("network", tables.NETWORKS)
 @pytest.mark.parametrize("batch", tables.BATCHES)
 def test_plans_are_the_commands_output(network, batch):
     assert quoted(network, batch) == list(tables.memory_row(network, batch))
-
-
-def test_the_plan_of_mobilenet_is_the_commands_output():
-    """Of one batch, and without the search for others: its tiles take long to work out."""
-    spec = network_spec("mobilenet-v2", SHAPE, LAYOUTS["cifar10"].classes)
-    found = plan(Question(spec, tables.DATA, tables.METHOD, 64, BATCH))
-    assert quoted("mobilenet-v2", 64)[2:4] == [
-        f"{size / (1 << 20):.0f}" for size in (found.extent, found.evaluation)
-    ]
 
 
 def test_an_evaluation_is_as_large_as_the_trainings():
@@ -70,6 +57,10 @@ def test_quoted_numbers_of_the_boards():
     for name in board_names():
         memory = load_board(name).memory
         assert (memory.ddr_mib, memory.linux_mib, memory.pool_mib) == (512, 100, 128)
+    assert "needs 198 MiB" in PLAIN and quoted("mobilenet-v2", 64)[3] == "198"
+    assert "batch 32 does" in quoted("resnet-74", 128)[4]
+    assert "batch 64 does" in quoted("resnet-74", 128)[5]
+    assert quoted("resnet-74", 128)[6] == "every 2: 74, +0.97 forward"
     assert f"CIFAR: {picture_bytes('cifar10') >> 20} MiB" in PLAIN
 
 

@@ -114,8 +114,9 @@ def advise(question: Question, board: Board, found: Plan, plain: Plan) -> Advice
     rooms = (board.memory.room, largest_room(question, board.memory))
     short = [room for room in rooms if not fits(found, room)]
     largest = {room: largest_batch(question, room, found) for room in short}
-    others = recomputed(question) if short and not found.every else []
-    offered = {room: cheapest(others, room) for room in short if others}
+    trained = any(found.evaluation <= room for room in short)
+    others = recomputed(question) if trained and not found.every else []
+    offered = {} if found.every else {room: cheapest(others, room) for room in short}
     return Advice(question, board, found, plain.macs, largest, offered)
 
 
@@ -160,6 +161,8 @@ def _alternatives(advice: Advice, room: int) -> str:
     largest = advice.largest[room]
     text = f"With {mib(room)} for tensors fits "
     text += f"batch {largest.batch} at most" if largest else "no batch of 16"
+    if advice.found.evaluation > room:
+        text += f": an evaluation alone needs {mib(advice.found.evaluation)}"
     offered = advice.offered.get(room)
     if offered is not None:
         text += (
@@ -176,7 +179,12 @@ def refusal(advice: Advice) -> str:
         f"{advice.question.spec.name} at batch {found.batch} does not fit: it needs "
         f"{mib(found.needed)} of contiguous memory, and the board can give {mib(advice.most)}; "
     )
-    text += f"the largest batch is {largest.batch}" if largest else "no batch fits"
+    if largest is not None:
+        text += f"the largest batch is {largest.batch}"
+    elif found.evaluation > advice.most:
+        text += f"no batch fits, as an evaluation alone needs {mib(found.evaluation)}"
+    else:
+        text += "no batch fits"
     offered = advice.offered.get(advice.most)
     return text + (f", or --recompute {offered.every}" if offered is not None else "")
 

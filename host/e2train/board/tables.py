@@ -94,7 +94,7 @@ def _verdict(advice: Advice, room: int, yes: str) -> str:
     if room not in advice.largest:
         return "yes" if advice.verdict == FITS else yes
     largest = advice.largest[room]
-    return "no" if largest is None else f"no; batch {largest.batch} does"
+    return _no(advice, room) if largest is None else f"no; batch {largest.batch} does"
 
 
 def _recomputed(advice: Advice, room: int) -> str:
@@ -102,8 +102,12 @@ def _recomputed(advice: Advice, room: int) -> str:
         return ""
     offered: Plan | None = advice.offered[room]
     if offered is None:
-        return "no"
+        return _no(advice, room)
     return f"every {offered.every}: {_mib(offered.needed)}, +{advice.again(offered):.2f} forward"
+
+
+def _no(advice: Advice, room: int) -> str:
+    return "no: evaluation" if advice.found.evaluation > room else "no"
 
 
 TABLES = {"boards": board_table, "memory": memory_table}

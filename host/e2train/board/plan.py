@@ -30,7 +30,7 @@ METHODS = {
     "signsgd": FixedSettings(predict=False, stream_bits=STREAM_BITS),
     "fixed8": fixed8.settings(STREAM_BITS),
 }
-EVERY = (1, 2, 3, 4, 6, 8)  # blocks between kept inputs that are tried
+EVERY = (1, 2, 4, 8)  # blocks between kept inputs that are tried
 HOST_COPIES = 3  # float32 weights on the processor, their velocities and their gradients
 POOL_STEP = 4 * MIB
 

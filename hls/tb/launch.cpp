@@ -3,7 +3,7 @@
 
 #include "e2train/generated/hardware.hpp"
 
-extern "C" std::uint32_t e2train_csim(const std::uint32_t* registers, std::uint64_t* memory);
+extern "C" std::uint32_t e2train_csim(std::uint32_t* registers, std::uint64_t* memory);
 
 namespace tb {
 namespace {
@@ -57,7 +57,8 @@ std::string operation_name(const Launch& launch) {
 }
 
 std::uint32_t start(const Launch& launch, std::uint64_t* memory) {
-    return e2train_csim(launch.registers.data(), memory);
+    std::vector<std::uint32_t> registers = launch.registers;
+    return e2train_csim(registers.data(), memory);
 }
 
 }  // namespace tb

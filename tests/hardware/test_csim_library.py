@@ -68,10 +68,10 @@ def needs_headers():
 def test_it_is_built_once_and_again_when_a_source_changes(checkout, monkeypatch):
     needs_headers()
     assert answer(load(checkout)) == 42
-    compile_all = csim_build._compile
-    monkeypatch.setattr(csim_build, "_compile", lambda *given: pytest.fail("built again"))
+    compile_all = csim_build.compile_kernel
+    monkeypatch.setattr(csim_build, "compile_kernel", lambda *given: pytest.fail("built again"))
     assert answer(load(checkout)) == 42
-    monkeypatch.setattr(csim_build, "_compile", compile_all)
+    monkeypatch.setattr(csim_build, "compile_kernel", compile_all)
     write(checkout, 8)
     assert answer(load(checkout)) == 43
     kept = sorted(path.suffix for path in (checkout.parent / "cache/e2train").iterdir())
@@ -82,7 +82,8 @@ def test_processes_that_need_it_at_once_build_it_once(checkout):
     needs_headers()
     tell = "import sys; from pathlib import Path; "
     tell += "from e2train.device.accelerator import csim_build as c; "
-    tell += "made = c._compile; c._compile = lambda *given: (print('built'), made(*given)); "
+    tell += "made = c.compile_kernel; "
+    tell += "c.compile_kernel = lambda *given: (print('built'), made(*given)); "
     tell += "c.load(Path(sys.argv[1]))"
     command = [sys.executable, "-c", tell, str(checkout)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

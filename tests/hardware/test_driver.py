@@ -68,7 +68,7 @@ def test_the_registers_of_a_convolution_in_order():
     ]
     expected += [BASE, 0, weights, 0, 0, 0, y, 0, result]
     assert tiles[0] == 16 and tiles[1] == 3 and 1 <= tiles[2] <= 5 and 1 <= tiles[3] <= 6
-    writes = [("write", 0x18 + 8 * i, value) for i, value in enumerate(expected)]
+    writes = [("write", 0x38 + 8 * i, value) for i, value in enumerate(expected)]
     assert log[0] == ("flush", weights, 432)
     assert log[1:] == [
         *writes,

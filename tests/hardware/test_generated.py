@@ -10,7 +10,13 @@ import pytest
 
 from e2train import cli
 from e2train.device.accelerator import generated, generator
-from e2train.device.accelerator.config import CHECKOUT, CONFIG, argument_offsets, load_config
+from e2train.device.accelerator.config import (
+    CHECKOUT,
+    CONFIG,
+    argument_offsets,
+    configuration_hash,
+    load_config,
+)
 from e2train.errors import UserError
 
 FILES = sorted(generator.render(load_config()))
@@ -84,9 +90,33 @@ def test_without_a_checkout_it_says_so(tmp_path):
 def test_registers_do_not_overlap_and_python_agrees():
     offsets = argument_offsets(load_config())
     assert offsets == generated.OFFSETS
-    taken = [generated.REGISTERS_ERROR, *offsets.values()]
+    identity = [generated.REGISTERS_ABI_VERSION, generated.REGISTERS_CONFIGURATION_HASH]
+    # an output has its valid bit in the next word, and HLS leaves that much between two of them
+    assert identity[1] - identity[0] >= 16
+    taken = [generated.REGISTERS_ERROR, *identity, *offsets.values()]
     assert all(later - earlier >= 8 for earlier, later in pairwise(taken))
     assert offsets["result_address"] // 4 + 1 == generated.REGISTERS_WORDS
+
+
+def test_the_hash_is_of_what_shapes_the_kernel():
+    config = load_config()
+    assert configuration_hash(config) == generated.CONFIGURATION_HASH < 1 << 31
+    for section, key, other in (
+        ("target", "part", "xc7z020clg400-1"),
+        ("target", "clock_mhz", 50),
+        ("bandwidth", "total_bytes_per_cycle", 16),
+    ):
+        changed = {**config, section: {**config[section], key: other}}
+        assert configuration_hash(changed) == generated.CONFIGURATION_HASH, key
+    for section, key, other in (
+        ("array", "rows", 16),
+        ("abi", "version", 2),
+        ("options", "raw", 11),
+        ("registers", "arguments", config["registers"]["arguments"][::-1]),
+        ("names", "row_step", "kernel_w"),
+    ):
+        changed = {**config, section: {**config[section], key: other}}
+        assert configuration_hash(changed) != generated.CONFIGURATION_HASH, key
 
 
 def test_tcl_and_cpp_hold_the_same_numbers():

@@ -181,4 +181,7 @@ def test_the_registers_that_the_others_differ_from_are_good(transport, operation
 def test_bad_registers(transport, operation, changed, error):
     before = transport.memory.copy()
     assert started(transport, operation, changed) == hw.ERRORS[error]
+    # a refused launch is how a host asks what the kernel is
+    assert transport.read_register(hw.REGISTERS_ABI_VERSION) == hw.ABI_VERSION
+    assert transport.read_register(hw.REGISTERS_CONFIGURATION_HASH) == hw.CONFIGURATION_HASH
     assert np.array_equal(transport.memory, before)

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +14,8 @@ from e2train.runs.checkpoint import read_checkpoint
 from e2train.training.experiment import load_experiment
 from e2train.training.trainer import Trainer
 from engine_parts import emulator
+from without_torch import board
 
-# The finders of sys.path skip the blocked packages, as where they are not installed.
-BOARD = """
-import sys
-BLOCKED = {"torch", "matplotlib", "sklearn", "scipy"}
-
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in BLOCKED:
-            return self.finder.find_spec(name, path, target)
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-from importlib.util import find_spec
-
-if find_spec("torch") is not None:
-    raise SystemExit("torch is not blocked")
-"""
 TRAIN = """
 from pathlib import Path
 import e2train, e2train.cli, powermeter
@@ -74,12 +53,6 @@ METHODS = {
     "fixed8": '[method]\narithmetic = "fixed"\nupdate = "sgd"',
     "sgd": "",
 }
-
-
-def board(*arguments: object, script: str) -> None:
-    command = [sys.executable, "-c", BOARD + script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("method", METHODS)

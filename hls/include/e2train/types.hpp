@@ -8,6 +8,9 @@
 #include "ap_int.h"
 #include "e2train/generated/arguments.hpp"
 #include "e2train/generated/hardware.hpp"
+#ifdef E2TRAIN_SIMULATED_BOARD
+#include "port_beat.hpp"
+#endif
 
 namespace e2 {
 
@@ -17,7 +20,11 @@ constexpr int PACKED_ROWS = 2 * ROWS;  // rows of operands where two products sh
 static_assert(PACKED_ROWS == LANES, "a word of 16 weights feeds one packed block of rows");
 static_assert(PACKED_ROWS == BUFFERS_ROW_BANKS, "one bank a row");
 
-typedef std::uint64_t Beat;     // what one AXI transfer carries
+#ifdef E2TRAIN_SIMULATED_BOARD  // tests: one that knows which port it goes through
+typedef e2sim::Beat Beat;
+#else
+typedef std::uint64_t Beat;  // what one AXI transfer carries
+#endif
 typedef std::uint32_t Address;  // in beats from address 0
 typedef std::int32_t Count;     // loop bounds and coordinates
 

@@ -45,21 +45,21 @@ extern "C" std::uint32_t e2train_accelerator(
     std::uint32_t carry_address,
     std::uint32_t out_address,
     std::uint32_t scratch_address,
-    std::uint32_t result_address);
+    std::uint32_t result_address,
+    std::uint32_t *abi_version,
+    std::uint32_t *configuration_hash);
 
-// The accelerator on a register file (32-bit words, index = offset / 4) and one memory that all
-// ports see (byte address 0 is memory[0]). Returns the error code.
-extern "C" std::uint32_t e2train_csim(const std::uint32_t *registers, std::uint64_t *memory) {
+// The accelerator on a register file (32-bit words, index = offset / 4) and memory ports in the
+// order of the configuration. Returns the error code.
+extern "C" std::uint32_t e2train_launch(const std::uint32_t *registers, e2::Beat *const *ports,
+                                        std::uint32_t *abi_version,
+                                        std::uint32_t *configuration_hash) {
     return e2train_accelerator(
-        memory,
-        memory,
-        memory,
-        memory,
-        memory,
-        static_cast<std::int32_t>(registers[16]),
-        static_cast<std::int32_t>(registers[18]),
-        static_cast<std::int32_t>(registers[20]),
-        static_cast<std::int32_t>(registers[22]),
+        ports[0],
+        ports[1],
+        ports[2],
+        ports[3],
+        ports[4],
         static_cast<std::int32_t>(registers[24]),
         static_cast<std::int32_t>(registers[26]),
         static_cast<std::int32_t>(registers[28]),
@@ -82,13 +82,26 @@ extern "C" std::uint32_t e2train_csim(const std::uint32_t *registers, std::uint6
         static_cast<std::int32_t>(registers[62]),
         static_cast<std::int32_t>(registers[64]),
         static_cast<std::int32_t>(registers[66]),
-        registers[68],
-        registers[70],
-        registers[72],
-        registers[74],
+        static_cast<std::int32_t>(registers[68]),
+        static_cast<std::int32_t>(registers[70]),
+        static_cast<std::int32_t>(registers[72]),
+        static_cast<std::int32_t>(registers[74]),
         registers[76],
         registers[78],
         registers[80],
         registers[82],
-        registers[84]);
+        registers[84],
+        registers[86],
+        registers[88],
+        registers[90],
+        registers[92],
+        abi_version,
+        configuration_hash);
+}
+
+// The same on one memory that all ports see (byte address 0 is memory[0]); what the kernel is goes
+// to its registers.
+extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, e2::Beat *memory) {
+    e2::Beat *const ports[] = {memory, memory, memory, memory, memory};
+    return e2train_launch(registers, ports, registers + 6, registers + 10);
 }

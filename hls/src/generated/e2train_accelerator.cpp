@@ -44,55 +44,61 @@ extern "C" std::uint32_t e2train_accelerator(
     std::uint32_t carry_address,
     std::uint32_t out_address,
     std::uint32_t scratch_address,
-    std::uint32_t result_address) {
+    std::uint32_t result_address,
+    std::uint32_t *abi_version,
+    std::uint32_t *configuration_hash) {
 // 64-bit ports to the HP interfaces, whose AXI3 takes bursts of 16 beats.
 #pragma HLS INTERFACE m_axi port=columns_port offset=slave bundle=gmem0 depth=131072 max_read_burst_length=16 max_write_burst_length=16
 #pragma HLS INTERFACE m_axi port=rows_port offset=slave bundle=gmem1 depth=131072 max_read_burst_length=16 max_write_burst_length=16
 #pragma HLS INTERFACE m_axi port=extra_port offset=slave bundle=gmem2 depth=131072 max_read_burst_length=16 max_write_burst_length=16
 #pragma HLS INTERFACE m_axi port=second_port offset=slave bundle=gmem3 depth=131072 max_read_burst_length=16 max_write_burst_length=16
 #pragma HLS INTERFACE m_axi port=output_port offset=slave bundle=gmem4 depth=131072 max_read_burst_length=16 max_write_burst_length=16
-// Every base address and scalar, and the error code, in one register file.
-#pragma HLS INTERFACE s_axilite port=columns_port bundle=control offset=0x18
-#pragma HLS INTERFACE s_axilite port=rows_port bundle=control offset=0x20
-#pragma HLS INTERFACE s_axilite port=extra_port bundle=control offset=0x28
-#pragma HLS INTERFACE s_axilite port=second_port bundle=control offset=0x30
-#pragma HLS INTERFACE s_axilite port=output_port bundle=control offset=0x38
-#pragma HLS INTERFACE s_axilite port=operation bundle=control offset=0x40
-#pragma HLS INTERFACE s_axilite port=options bundle=control offset=0x48
-#pragma HLS INTERFACE s_axilite port=samples bundle=control offset=0x50
-#pragma HLS INTERFACE s_axilite port=channels bundle=control offset=0x58
-#pragma HLS INTERFACE s_axilite port=height bundle=control offset=0x60
-#pragma HLS INTERFACE s_axilite port=width bundle=control offset=0x68
-#pragma HLS INTERFACE s_axilite port=filters bundle=control offset=0x70
-#pragma HLS INTERFACE s_axilite port=out_height bundle=control offset=0x78
-#pragma HLS INTERFACE s_axilite port=out_width bundle=control offset=0x80
-#pragma HLS INTERFACE s_axilite port=kernel_h bundle=control offset=0x88
-#pragma HLS INTERFACE s_axilite port=kernel_w bundle=control offset=0x90
-#pragma HLS INTERFACE s_axilite port=stride bundle=control offset=0x98
-#pragma HLS INTERFACE s_axilite port=padding bundle=control offset=0xa0
-#pragma HLS INTERFACE s_axilite port=depthwise bundle=control offset=0xa8
-#pragma HLS INTERFACE s_axilite port=tile_outer bundle=control offset=0xb0
-#pragma HLS INTERFACE s_axilite port=tile_inner bundle=control offset=0xb8
-#pragma HLS INTERFACE s_axilite port=tile_h bundle=control offset=0xc0
-#pragma HLS INTERFACE s_axilite port=tile_w bundle=control offset=0xc8
-#pragma HLS INTERFACE s_axilite port=inner_begin bundle=control offset=0xd0
-#pragma HLS INTERFACE s_axilite port=count bundle=control offset=0xd8
-#pragma HLS INTERFACE s_axilite port=shift bundle=control offset=0xe0
-#pragma HLS INTERFACE s_axilite port=ceiling bundle=control offset=0xe8
-#pragma HLS INTERFACE s_axilite port=bits bundle=control offset=0xf0
-#pragma HLS INTERFACE s_axilite port=beta_q bundle=control offset=0xf8
-#pragma HLS INTERFACE s_axilite port=x_msb bundle=control offset=0x100
-#pragma HLS INTERFACE s_axilite port=g_msb bundle=control offset=0x108
-#pragma HLS INTERFACE s_axilite port=a_address bundle=control offset=0x110
-#pragma HLS INTERFACE s_axilite port=b_address bundle=control offset=0x118
-#pragma HLS INTERFACE s_axilite port=rows_address bundle=control offset=0x120
-#pragma HLS INTERFACE s_axilite port=mask_address bundle=control offset=0x128
-#pragma HLS INTERFACE s_axilite port=residual_address bundle=control offset=0x130
-#pragma HLS INTERFACE s_axilite port=carry_address bundle=control offset=0x138
-#pragma HLS INTERFACE s_axilite port=out_address bundle=control offset=0x140
-#pragma HLS INTERFACE s_axilite port=scratch_address bundle=control offset=0x148
-#pragma HLS INTERFACE s_axilite port=result_address bundle=control offset=0x150
+// Every base address and scalar, what the kernel is and the error code, in one register file.
+#pragma HLS INTERFACE s_axilite port=columns_port bundle=control offset=0x38
+#pragma HLS INTERFACE s_axilite port=rows_port bundle=control offset=0x40
+#pragma HLS INTERFACE s_axilite port=extra_port bundle=control offset=0x48
+#pragma HLS INTERFACE s_axilite port=second_port bundle=control offset=0x50
+#pragma HLS INTERFACE s_axilite port=output_port bundle=control offset=0x58
+#pragma HLS INTERFACE s_axilite port=operation bundle=control offset=0x60
+#pragma HLS INTERFACE s_axilite port=options bundle=control offset=0x68
+#pragma HLS INTERFACE s_axilite port=samples bundle=control offset=0x70
+#pragma HLS INTERFACE s_axilite port=channels bundle=control offset=0x78
+#pragma HLS INTERFACE s_axilite port=height bundle=control offset=0x80
+#pragma HLS INTERFACE s_axilite port=width bundle=control offset=0x88
+#pragma HLS INTERFACE s_axilite port=filters bundle=control offset=0x90
+#pragma HLS INTERFACE s_axilite port=out_height bundle=control offset=0x98
+#pragma HLS INTERFACE s_axilite port=out_width bundle=control offset=0xa0
+#pragma HLS INTERFACE s_axilite port=kernel_h bundle=control offset=0xa8
+#pragma HLS INTERFACE s_axilite port=kernel_w bundle=control offset=0xb0
+#pragma HLS INTERFACE s_axilite port=stride bundle=control offset=0xb8
+#pragma HLS INTERFACE s_axilite port=padding bundle=control offset=0xc0
+#pragma HLS INTERFACE s_axilite port=depthwise bundle=control offset=0xc8
+#pragma HLS INTERFACE s_axilite port=tile_outer bundle=control offset=0xd0
+#pragma HLS INTERFACE s_axilite port=tile_inner bundle=control offset=0xd8
+#pragma HLS INTERFACE s_axilite port=tile_h bundle=control offset=0xe0
+#pragma HLS INTERFACE s_axilite port=tile_w bundle=control offset=0xe8
+#pragma HLS INTERFACE s_axilite port=inner_begin bundle=control offset=0xf0
+#pragma HLS INTERFACE s_axilite port=count bundle=control offset=0xf8
+#pragma HLS INTERFACE s_axilite port=shift bundle=control offset=0x100
+#pragma HLS INTERFACE s_axilite port=ceiling bundle=control offset=0x108
+#pragma HLS INTERFACE s_axilite port=bits bundle=control offset=0x110
+#pragma HLS INTERFACE s_axilite port=beta_q bundle=control offset=0x118
+#pragma HLS INTERFACE s_axilite port=x_msb bundle=control offset=0x120
+#pragma HLS INTERFACE s_axilite port=g_msb bundle=control offset=0x128
+#pragma HLS INTERFACE s_axilite port=a_address bundle=control offset=0x130
+#pragma HLS INTERFACE s_axilite port=b_address bundle=control offset=0x138
+#pragma HLS INTERFACE s_axilite port=rows_address bundle=control offset=0x140
+#pragma HLS INTERFACE s_axilite port=mask_address bundle=control offset=0x148
+#pragma HLS INTERFACE s_axilite port=residual_address bundle=control offset=0x150
+#pragma HLS INTERFACE s_axilite port=carry_address bundle=control offset=0x158
+#pragma HLS INTERFACE s_axilite port=out_address bundle=control offset=0x160
+#pragma HLS INTERFACE s_axilite port=scratch_address bundle=control offset=0x168
+#pragma HLS INTERFACE s_axilite port=result_address bundle=control offset=0x170
+#pragma HLS INTERFACE s_axilite port=abi_version bundle=control offset=0x18
+#pragma HLS INTERFACE s_axilite port=configuration_hash bundle=control offset=0x28
 #pragma HLS INTERFACE s_axilite port=return bundle=control
+    *abi_version = e2::ABI_VERSION;
+    *configuration_hash = e2::CONFIGURATION_HASH;
     e2::Arguments arguments;
     arguments.operation = operation;
     arguments.options = options;

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,11 @@ SHOWN = 5  # failed cases that are printed for each operation
 def list_devices() -> None:
     """List the devices, and what stands behind each."""
     from e2train.device.accelerator.csim_build import CsimUnavailable, prerequisites
+    from e2train.device.accelerator.simulated.build import SimulationUnavailable
+    from e2train.device.accelerator.simulated.build import (
+        prerequisites as simulation_prerequisites,
+    )
+    from e2train.device.accelerator.zynq.overlay import board_found
     from e2train.device.selftest import emulator_backends
 
     table = Table(title="devices")
@@ -32,20 +38,28 @@ def list_devices() -> None:
         table.add_row("csim", "-", "yes", prerequisites())
     except CsimUnavailable as missing:
         table.add_row("csim", "-", "no", str(missing))
+    try:
+        table.add_row("simulated-board", "-", "yes", simulation_prerequisites())
+    except SimulationUnavailable as missing:
+        table.add_row("simulated-board", "-", "no", str(missing))
+    table.add_row("zynq", "-", *board_found())
     Console().print(table)
 
 
 @app.command()
 def selftest(
-    device: Annotated[str, typer.Option(help="emulator or csim.")] = "emulator",
+    device: Annotated[
+        str, typer.Option(help="emulator, csim, simulated-board or zynq.")
+    ] = "emulator",
     backend: Annotated[str, typer.Option(help="Of emulator: auto, native, torch, ...")] = "auto",
+    overlay: Annotated[Path | None, typer.Option(help="Of zynq: the .bit file.")] = None,
 ) -> None:
     """Compare the kernel operations with int64 sums at extreme values; exit 1 on any difference."""
     from e2train.device import open_device
     from e2train.device.selftest import Check, run_selftest
 
     checks: dict[str, list[Check]] = defaultdict(list)
-    with open_device(device, backend=backend) as opened:
+    with open_device(device, backend=backend, overlay=overlay) as opened:
         typer.echo(f"{opened.name}:")
         for check in run_selftest(opened):
             checks[check.operation].append(check)

@@ -39,6 +39,8 @@ class _Options:
 
     device: str
     backend: str
+    overlay: Path | None
+    tiles: Path | None
     meter: str
     data: Path | None
     resume: bool
@@ -59,6 +61,13 @@ def train(
             "on a GPU, float32's too, and several experiments at once."
         ),
     ] = "auto",
+    overlay: Annotated[
+        Path | None, typer.Option(help="Of device zynq: the .bit file, its .hwh beside it.")
+    ] = None,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(help="Tile plans for csim or a board: `e2train board plan ... --tiles FILE`."),
+    ] = None,
     meter: Annotated[
         str,
         typer.Option(
@@ -87,7 +96,9 @@ def train(
     deadline = time.monotonic() + seconds
     several = len(chosen) > 1
     stop = Event()
-    options = _Options(device, backend, meter, data, resume, quiet or several, deadline, stop)
+    options = _Options(
+        device, backend, overlay, tiles, meter, data, resume, quiet or several, deadline, stop
+    )
     jobs = [
         partial(_train_one, experiment, folder, options)
         for experiment, folder in zip(chosen, folders, strict=True)
@@ -209,10 +220,18 @@ def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: i
     from ..device import open_device
 
     if chosen.method.arithmetic == "fixed":
-        return stack.enter_context(open_device(options.device, backend=options.backend))
+        return stack.enter_context(
+            open_device(
+                options.device,
+                backend=options.backend,
+                overlay=options.overlay,
+                tiles=options.tiles,
+            )
+        )
     for option, value, others in (
         ("device", options.device, ("emulator",)),
         ("backend", options.backend, ("auto", CUDA)),
+        ("tiles", options.tiles, (None,)),
     ):
         if value not in others:
             raise UserError(

@@ -7,7 +7,6 @@ the processor: a change in any of them builds another one. It is whole or not th
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -19,12 +18,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from ..files import locked
 
 NAME = "e2train"
 Compile = Callable[[Path, Path], None]  # a folder for what passes, and the library to write
-Bind = Callable[[Path], ctypes.CDLL]
+Bound = TypeVar("Bound")
+Bind = Callable[[Path], Bound]  # what a built file is to the program, such as a ctypes.CDLL
 
 
 class BuildError(Exception):
@@ -82,8 +83,8 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(keys)}))
 
 
-def built_library(kind: str, hashed: str, compile_: Compile, bind: Bind) -> ctypes.CDLL:
-    """The library `kind`-`hashed`.so: from the cache, or compiled, kept there and bound.
+def built_library(kind: str, hashed: str, compile_: Compile, bind: Bind[Bound]) -> Bound:
+    """The library `kind`-`hashed`.so, bound: from the cache, or compiled, kept there and bound.
 
     Of several processes that need it at once, one compiles. Where no folder can keep it, it is
     compiled for this process alone, and a line on standard error says so. What `compile_` and
@@ -112,7 +113,23 @@ def built_library(kind: str, hashed: str, compile_: Compile, bind: Bind) -> ctyp
     return library
 
 
-def _install(folder: Path, name: str, compile_: Compile, bind: Bind) -> ctypes.CDLL:
+def built_file(kind: str, hashed: str, compile_: Compile) -> Path:
+    """Path of what `built_library` keeps, for a program or what another one loads.
+
+    Raises BuildError where no folder can keep it, and what `compile_` raises.
+    """
+
+    def path(built: Path) -> Path:
+        return built
+
+    built_library(kind, hashed, compile_, path)
+    kept = built_library(kind, hashed, compile_, path)  # the first one's path was a passing one
+    if not kept.exists():
+        raise BuildError(f"no folder can keep {kept.name} (XDG_CACHE_HOME names one)")
+    return kept
+
+
+def _install(folder: Path, name: str, compile_: Compile, bind: Bind[Bound]) -> Bound:
     with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as passing:
         built = Path(passing) / name
         compile_(Path(passing), built)

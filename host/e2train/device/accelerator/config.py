@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ from ...errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 CONFIG = Path("hls/config/hardware.toml")
-LISTS = {("registers", "ports"), ("registers", "arguments")}
+LISTS = {("registers", "ports"), ("registers", "hp"), ("registers", "arguments")}
+HP_PORTS = 4  # of a Zynq-7000
 SECTIONS = (
     "target",
+    "abi",
     "array",
     "widths",
     "buffers",
@@ -26,6 +30,13 @@ SECTIONS = (
     "names",
     "result",
 )
+
+ELSEWHERE = {
+    "target": {"part", "clock_mhz"},  # of the board
+    "bandwidth": {"total_bytes_per_cycle"},  # of the performance model
+    "registers": {"hp"},  # of the block design around the kernel
+}
+"""Keys that neither the kernel's function nor its registers depend on."""
 
 Config = dict[str, dict[str, Any]]
 
@@ -68,6 +79,13 @@ def _problems(config: Config) -> list[str]:
     names = config["registers"]["ports"] + config["registers"]["arguments"]
     if len(set(names)) != len(names):
         found.append("[registers]: two registers share a name")
+    interfaces = config["registers"]["hp"]
+    if len(interfaces) != len(config["registers"]["ports"]) or any(
+        interface not in range(HP_PORTS) for interface in interfaces
+    ):
+        found.append(
+            f"[registers] hp: expected an HP interface, 0 to {HP_PORTS - 1}, for each port"
+        )
     for name, register in config["names"].items():
         if register not in config["registers"]["arguments"]:
             found.append(f"[names] {name}: no register {register!r}")
@@ -83,3 +101,19 @@ def argument_offsets(config: Config) -> dict[str, int]:
     registers = config["registers"]
     names = registers["ports"] + registers["arguments"]
     return {name: registers["first"] + i * registers["step"] for i, name in enumerate(names)}
+
+
+def configuration_hash(config: Config) -> int:
+    """Positive 31-bit number of everything that shapes the kernel or its registers.
+
+    31 bits, so that a plain integer of C++, Verilog or Tcl holds it. Order and spelling of the file
+    do not matter, nor do board and clock: the same kernel has the same hash on each of them.
+    """
+    shaping = {
+        section: {
+            key: value for key, value in values.items() if key not in ELSEWHERE.get(section, ())
+        }
+        for section, values in config.items()
+    }
+    text = json.dumps(shaping, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1 or 1

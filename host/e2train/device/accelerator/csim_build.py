@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -61,17 +62,26 @@ def _key(compiler: str, root: Path) -> str:
     return build.key(compiler, (*FLAGS, str(ap_types())), root, files)
 
 
-def _compile(compiler: str, root: Path, folder: Path, target: Path) -> None:
-    """One object for each file, as many at once as there are processors."""
+def compile_kernel(
+    compiler: str,
+    root: Path,
+    folder: Path,
+    target: Path,
+    flags: Sequence[str] = FLAGS,
+    more: Sequence[Path] = (),
+) -> None:
+    """The kernel, with `more` sources, as a shared library: one object for each file, as many at
+    once as there are processors. Raises BuildError."""
     includes = ["-I", str(root / "hls/include"), "-isystem", str(ap_types())]
-    objects = [folder / f"{index}.o" for index in range(len(sources(root)))]
+    files = [*sources(root), *more]
+    objects = [folder / f"{index}.o" for index in range(len(files))]
 
     def make_object(source: Path, made: Path) -> None:
-        command = [compiler, *FLAGS, *includes, "-c", str(source), "-o", str(made)]
+        command = [compiler, *flags, *includes, "-c", str(source), "-o", str(made)]
         build.run_compiler(command, BUILD_SECONDS)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(make_object, sources(root), objects))
+        list(pool.map(make_object, files, objects))
     build.run_compiler([compiler, "-shared", *map(str, objects), "-o", str(target)], BUILD_SECONDS)
 
 
@@ -91,7 +101,7 @@ def load(root: Path = CHECKOUT) -> ctypes.CDLL:
     prerequisites(root)
 
     def compile_(folder: Path, target: Path) -> None:
-        _compile(compiler, root, folder, target)
+        compile_kernel(compiler, root, folder, target)
 
     try:
         compiler = build.compiler()

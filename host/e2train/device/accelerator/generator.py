@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...files import write_text
-from .config import CHECKOUT, CONFIG, Config, argument_offsets, load_config
+from .config import CHECKOUT, CONFIG, Config, argument_offsets, configuration_hash, load_config
 
 COSIMULATION_BEATS = 1 << 17
 """Beats of each memory port's array in the vendor's C/RTL cosimulation: 1 MiB."""
+
+IDENTITY = ("abi_version", "configuration_hash")
+"""Registers that every launch sets, even one that is refused: what the kernel is."""
 
 _ACCELERATOR = """\
 // clang-format off
@@ -23,9 +26,11 @@ extern "C" std::uint32_t {top}(
 {parameters}) {{
 // 64-bit ports to the HP interfaces, whose AXI3 takes bursts of 16 beats.
 {ports}
-// Every base address and scalar, and the error code, in one register file.
+// Every base address and scalar, what the kernel is and the error code, in one register file.
 {scalars}
 #pragma HLS INTERFACE s_axilite port=return bundle=control
+    *abi_version = e2::ABI_VERSION;
+    *configuration_hash = e2::CONFIGURATION_HASH;
     e2::Arguments arguments;
 {assignments}
     return e2::run(arguments, {names});
@@ -41,11 +46,20 @@ _CSIM = """\
 extern "C" std::uint32_t {top}(
 {parameters});
 
-// The accelerator on a register file (32-bit words, index = offset / 4) and one memory that all
-// ports see (byte address 0 is memory[0]). Returns the error code.
-extern "C" std::uint32_t e2train_csim(const std::uint32_t *registers, std::uint64_t *memory) {{
+// The accelerator on a register file (32-bit words, index = offset / 4) and memory ports in the
+// order of the configuration. Returns the error code.
+extern "C" std::uint32_t e2train_launch(const std::uint32_t *registers, e2::Beat *const *ports,
+                                        std::uint32_t *abi_version,
+                                        std::uint32_t *configuration_hash) {{
     return {top}(
 {values});
+}}
+
+// The same on one memory that all ports see (byte address 0 is memory[0]); what the kernel is goes
+// to its registers.
+extern "C" std::uint32_t e2train_csim(std::uint32_t *registers, e2::Beat *memory) {{
+    e2::Beat *const ports[] = {{{memories}}};
+    return e2train_launch(registers, ports, {identity});
 }}
 """
 
@@ -88,6 +102,7 @@ def _parameters(config: Config) -> str:
     ports = config["registers"]["ports"]
     lines = [f"const e2::Beat *{name}" for name in ports[:-1]] + [f"e2::Beat *{ports[-1]}"]
     lines += [f"{_kind(name)} {name}" for name in config["registers"]["arguments"]]
+    lines += [f"std::uint32_t *{name}" for name in IDENTITY]
     return ",\n".join(f"    {line}" for line in lines)
 
 
@@ -102,7 +117,7 @@ def accelerator(config: Config) -> str:
     )
     scalars = "\n".join(
         f"#pragma HLS INTERFACE s_axilite port={name} bundle=control offset=0x{at:02x}"
-        for name, at in offsets.items()
+        for name, at in {**offsets, **{name: registers[name] for name in IDENTITY}}.items()
     )
     return _ACCELERATOR.format(
         top=config["target"]["top"],
@@ -117,15 +132,18 @@ def accelerator(config: Config) -> str:
 def csim_abi(config: Config) -> str:
     """csim_abi.cpp: the top function called on a register file and a memory."""
     registers, offsets = config["registers"], argument_offsets(config)
-    values = ["memory"] * len(registers["ports"])
+    values = [f"ports[{index}]" for index in range(len(registers["ports"]))]
     for name in registers["arguments"]:
         word = f"registers[{offsets[name] // 4}]"
         signed = f"static_cast<std::int32_t>({word})"
         values.append(word if name.endswith("_address") else signed)
+    values += IDENTITY
     return _CSIM.format(
         top=config["target"]["top"],
         parameters=_parameters(config),
         values=",\n".join(f"        {value}" for value in values),
+        memories=", ".join("memory" for _ in registers["ports"]),
+        identity=", ".join(f"registers + {registers[name] // 4}" for name in IDENTITY),
     )
 
 
@@ -144,6 +162,7 @@ def constants(config: Config) -> dict[str, int]:
     offsets = argument_offsets(config)
     found |= {f"REGISTERS_{name}".upper(): offset for name, offset in offsets.items()}
     found["REGISTERS_WORDS"] = (max(offsets.values()) + 4) // 4
+    found["CONFIGURATION_HASH"] = configuration_hash(config)
     found["COSIMULATION_BEATS"] = COSIMULATION_BEATS
     return found
 

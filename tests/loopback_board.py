@@ -32,7 +32,7 @@ class LoopbackBoard:
     def __init__(self, folder: Path, *, sshd: bool = SSHD is not None) -> None:
         self.folder, self.sshd = folder, sshd
         self.home, self.laptop = folder / "board", folder / "laptop"
-        self.home.mkdir(parents=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         (self.laptop / ".ssh").mkdir(parents=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -106,7 +106,9 @@ class LoopbackBoard:
 
     def _command(self) -> list[str]:
         if not self.sshd:
-            return [sys.executable, __file__, str(self.folder), str(self.port)]
+            # asyncssh's server leaves coroutines behind where a connection breaks
+            quiet = "ignore::RuntimeWarning"
+            return [sys.executable, "-W", quiet, __file__, str(self.folder), str(self.port)]
         variables = {name: os.environ.get(name, "") for name in ("PYTHONPATH", "XDG_CACHE_HOME")}
         environment = " ".join(f'"{n}={v}"' for n, v in variables.items() if v)
         settings = self.folder / "sshd_config"

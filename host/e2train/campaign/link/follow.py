@@ -117,14 +117,18 @@ class Follower:
 
     async def _wait(self, lost: str) -> None:
         self._heart.note(phase=f"no link to the board ({lost}); trying again")
-        row = {"lost": lost, "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
-        with open(self._folder / LOSSES, "a") as stream:
-            stream.write(json.dumps(row) + "\n")
+        if self._wait_s == FIRST_WAIT_S:
+            self._note_loss(lost)
         until = time.monotonic() + self._wait_s
         while time.monotonic() < until:
             await asyncio.sleep(0.1)
             self._look({})
         self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+    def _note_loss(self, lost: str) -> None:
+        row = {"lost": lost, "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
+        with open(self._folder / LOSSES, "a") as stream:
+            stream.write(json.dumps(row) + "\n")
 
     def _look(self, news: dict[str, Any]) -> None:
         self._heart.check()
@@ -154,7 +158,7 @@ class Follower:
         if found.finished and not found.running:
             return True
         if not found.running:
-            await self._start(remote, order, found.exit_code)
+            await self._start(remote, order)
         clock_due = alive_due = time.monotonic() + ALIVE_S
         while True:
             code = await remote.exit_code()
@@ -172,7 +176,7 @@ class Follower:
                     return False  # killed, or the board was started anew: go on from its checkpoint
             await asyncio.sleep(POLL_S)
 
-    async def _start(self, remote: RemoteCell, order: Order, exit_code: int | None) -> None:
+    async def _start(self, remote: RemoteCell, order: Order) -> None:
         self._starts += 1
         if self._starts > MOST_DEATHS:
             raise BoardError(await remote.last_words())

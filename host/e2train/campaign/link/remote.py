@@ -154,7 +154,9 @@ class RemoteCell:
 
     async def stop(self) -> None:
         """End the training as Ctrl-C does; its checkpoint stays. Returns when it has ended."""
-        await self._shell('kill -INT -- "-$(cat pid)" 2>/dev/null; flock -w 60 lock true')
+        await self._shell(
+            'flock -n lock true || kill -s INT -- "-$(cat pid)" 2>/dev/null; flock -w 60 lock true'
+        )
 
     async def set_aside(self) -> None:
         """Keep what was trained so far under another name: the cell begins anew."""

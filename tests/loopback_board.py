@@ -152,8 +152,20 @@ async def _run(process: asyncssh.SSHServerProcess[bytes]) -> None:
         process.command or "exit 1",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    await process.redirect(started.stdin, started.stdout, started.stderr)
+    assert started.stdin is not None
+    await process.redirect_stdin(started.stdin)
+    await asyncio.gather(
+        _pump(started.stdout, process.stdout), _pump(started.stderr, process.stderr)
+    )
     process.exit(await started.wait())
+
+
+async def _pump(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
+    """Everything, before the exit code: asyncssh's own redirection may drop the end."""
+    assert source is not None
+    while data := await source.read(1 << 16):
+        sink.write(data)
+        await sink.drain()
 
 
 async def serve(folder: Path, port: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ...errors import UserError
 
 _ADDRESS = re.compile(
-    r"(?:(?P<user>[^@\s:/]+)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^@\s:/\[\]]+)(?::(?P<port>\d{1,5}))?"
+    r"(?:(?P<user>[^@\s:/]+)@)?(?P<host>\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^@\s:/\[\]]+)(?::(?P<port>\d{1,5}))?"
 )
 
 

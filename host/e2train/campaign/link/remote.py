@@ -193,7 +193,8 @@ class RemoteCell:
             if size > have:
                 async with self._sftp.open(path, "rb") as remote:
                     with open(here, "ab") as local:
-                        while data := bytes(await remote.read(_CHUNK, have + len(new))):
+                        while data := await remote.read(_CHUNK, have + len(new)):
+                            assert isinstance(data, bytes)  # of a file opened as bytes
                             local.write(data)
                             local.flush()
                             new += data

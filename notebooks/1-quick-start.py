@@ -9,9 +9,10 @@
 #     language: python
 #     name: python3
 # ---
-# SPDX-License-Identifier: Apache-2.0
 
 # %% [markdown]
+# <!-- SPDX-License-Identifier: Apache-2.0 -->
+#
 # # Quick start: train a network in integers
 #
 # This notebook trains a small residual network on pictures of digits, with the integers that the

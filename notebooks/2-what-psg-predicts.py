@@ -9,9 +9,10 @@
 #     language: python
 #     name: python3
 # ---
-# SPDX-License-Identifier: Apache-2.0
 
 # %% [markdown]
+# <!-- SPDX-License-Identifier: Apache-2.0 -->
+#
 # # What PSG predicts
 #
 # Predictive sign gradient descent moves each weight by the *sign* of its gradient. A predictor

@@ -9,9 +9,10 @@
 #     language: python
 #     name: python3
 # ---
-# SPDX-License-Identifier: Apache-2.0
 
 # %% [markdown]
+# <!-- SPDX-License-Identifier: Apache-2.0 -->
+#
 # # Board bring-up
 #
 # Run this on the board, in its Jupyter, after the overlay was copied there: each step shows that
@@ -36,9 +37,11 @@ from e2train.cost.board import BoardModel
 from e2train.cost.counts import PSG, operations
 from e2train.cost.energy import EnergyModel
 from e2train.data.load import load_dataset
+from e2train.data.shapes import picture_shape
 from e2train.device import DEVICES, open_device
 from e2train.device.selftest import run_selftest
 from e2train.errors import UserError
+from e2train.network.models import network_spec
 from e2train.training.experiment import load_experiment
 from e2train.training.trainer import Trainer
 
@@ -136,7 +139,7 @@ assert not different
 
 # %%
 model = BoardModel(EnergyModel.load(), float32=False)
-spec = Trainer(experiment, digits, folder / "device", device=device, meter="none").parts.spec
+spec = network_spec(experiment.network, *picture_shape("digits"))
 phases = model.phases(operations(spec, PSG, experiment.train.batch, predicted=0.6))
 figure, axis = plt.subplots(figsize=(8, 2.8), layout="constrained")
 left = 0.0

@@ -9,9 +9,10 @@
 #     language: python
 #     name: python3
 # ---
-# SPDX-License-Identifier: Apache-2.0
 
 # %% [markdown]
+# <!-- SPDX-License-Identifier: Apache-2.0 -->
+#
 # # A measurement campaign
 #
 # A campaign trains several methods with several seeds and measures the energy of each run, with an

@@ -55,7 +55,7 @@ BASE = Experiment(
 CASES = {
     "psg, depth": replace(
         BASE,
-        train=replace(TRAIN, sign_weight_decay=0.02),
+        train=replace(TRAIN, lr=0.1, sign_lr=0.01, sign_weight_decay=0.02),
         stochastic_depth=DepthSettings(0.3),
     ),
     "signsgd, depth per sample": replace(

@@ -13,8 +13,9 @@ from e2train.data.load import load_dataset
 from e2train.device.counter import Counter
 from e2train.methods.sgd import Sgd
 from e2train.methods.slu import SkipController, SluGates, at_equal_cost, reach
-from e2train.methods.slu_gates import LEAST_PROBABILITY, MOST_PROBABILITY, logit
+from e2train.methods.slu_gates import logit
 from e2train.network.models import network_spec
+from e2train.numerics.gate_cell import LEAST_PROBABILITY, MOST_PROBABILITY
 from e2train.training.experiment import Experiment, SluSettings, TrainSettings
 from e2train.training.trainer import Trainer
 

@@ -20,18 +20,11 @@ from e2train.methods.slu import (
     gated_names,
     reach,
 )
-from e2train.methods.slu_gates import (
-    GRID_POINTS,
-    HIDDEN,
-    LEAST_PROBABILITY,
-    MOST_PROBABILITY,
-    gate_macs,
-    gate_share,
-    gate_slope,
-)
+from e2train.methods.slu_gates import GRID_POINTS, gate_macs, gate_share, gate_slope
 from e2train.network.integer import FixedSettings
 from e2train.network.models import network_spec
 from e2train.network.spec import Block
+from e2train.numerics.gate_cell import HIDDEN, LEAST_PROBABILITY, MOST_PROBABILITY
 from e2train.training.evaluate import BATCH, evaluate
 from engine_parts import SMALL_RESNET, batch, digits, emulator, fixed_network, float_network
 

@@ -6,14 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2train.methods.slu_gates import (
-    HIDDEN,
-    LEAST_PROBABILITY,
-    MOST_PROBABILITY,
-    GateCell,
-    initial_gates,
-)
+from e2train.methods.slu_gates import GateCell, initial_gates
 from e2train.network.models import network_spec
+from e2train.numerics.gate_cell import HIDDEN, LEAST_PROBABILITY, MOST_PROBABILITY
 
 torch = pytest.importorskip("torch", reason="torch's LSTM cell is the reference here")
 

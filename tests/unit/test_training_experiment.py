@@ -190,6 +190,7 @@ def test_name_is_that_of_the_file_unless_given(tmp_path: Path) -> None:
         ('[stochastic_depth]\nper = "picture"', ["stochastic_depth.per", "picture"]),
         ('[train]\nschedule = "exponential"', ["train.schedule", "exponential"]),
         ("[train]\nsign_weight_decay = 0.1", ["train.sign_weight_decay", "0.1"]),
+        ("[train]\nsign_lr = 0.1", ["train.sign_lr", "0.1", "method.update"]),
         ("[method]\ninput_gradient_bits = 12", ["method.input_gradient_bits", "12"]),
         ("[slu]\nexplore = 0.0", ["slu.explore", "0.0"]),
         ('[slu]\ngated = "some"', ["slu.gated", "some"]),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -113,6 +114,43 @@ def page(
 
     for file in write(folder):
         typer.echo(file)
+
+
+@app.command()
+def host(
+    network: Annotated[str, typer.Argument(help="Network.")] = "resnet-20",
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Pictures a mini-batch.")] = 128,
+    turns: Annotated[int, typer.Option(min=1, help="Iterations of each process.")] = 15,
+    rounds: Annotated[int, typer.Option(min=1, help="Processes each, in turn.")] = 3,
+    before: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKOUT", help="Another checkout, to compare with."),
+    ] = None,
+) -> None:
+    """Processor time of a PSG iteration without the device's operations: what the board's Arm does.
+
+    The device's answers are played back; all else is at work. With --before the same is measured
+    of another checkout of this project, the two taking turns.
+    """
+    from ..processor import processor
+    from ..training.host_time import turns_of
+
+    here = Path(__file__).resolve().parents[3]
+    taken: dict[Path, list[float]] = {here: []} if before is None else {before: [], here: []}
+    operations = 0
+    for _ in range(rounds):
+        for checkout, times in taken.items():
+            found, operations = turns_of(checkout, network, batch, turns)
+            times += found
+    title = f"{network}, batch {batch}: host part of a PSG iteration ({operations} operations)"
+    table = _table(title, "", ("median [ms]", "lowest", "highest"))
+    for checkout, times in taken.items():
+        name = f"here ({processor().name})" if checkout == here else f"before ({checkout})"
+        table.add_row(name, *(f"{t:.2f}" for t in (median(times), min(times), max(times))))
+    Console().print(table)
+    if before is not None:
+        ratio = median(taken[before]) / median(taken[here])
+        typer.echo(f"{ratio:.2f} times faster (medians of {rounds * turns})")
 
 
 @app.command()

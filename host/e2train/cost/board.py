@@ -16,9 +16,17 @@ from functools import lru_cache
 
 from ..device.accelerator.tiling.array import HARDWARE, Hardware
 from ..device.counter import ELEMENTWISE, Counter
-from ..device.operations import Convolution, Operation, Processor, Vector
+from ..device.operations import (
+    ByIdentity,
+    Convolution,
+    Operation,
+    Processor,
+    Repeated,
+    Vector,
+    changes,
+)
 from ..errors import UserError
-from .accelerator.launches import CONVOLUTIONS, launched
+from .accelerator.launches import CONVOLUTIONS, launched, psg_cost
 from .accelerator.processor import ProcessorShare, processor_shares
 from .counts import Mix, count
 from .energy import EnergyModel
@@ -70,11 +78,35 @@ class Busy:
     launches: int
 
 
+class _Load:
+    """Cycles, bytes and launches of several operations, by phase."""
+
+    def __init__(self) -> None:
+        self.cycles: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self.moved: dict[str, int] = dict.fromkeys(PHASES, 0)
+        self.launches = 0
+
+    def copy(self) -> _Load:
+        """An independent copy."""
+        other = _Load()
+        other.cycles, other.moved = self.cycles.copy(), self.moved.copy()
+        other.launches = self.launches
+        return other
+
+    def add(self, busy: Busy) -> None:
+        """Take in one operation."""
+        self.cycles[busy.phase] += busy.cycles
+        self.moved[busy.phase] += busy.dram_bytes
+        self.launches += busy.launches
+
+
 class BoardModel:
     """Seconds and joules at the board's input, by `float32` of the one model or the other."""
 
     def __init__(self, energy: EnergyModel, float32: bool, hardware: Hardware = HARDWARE) -> None:
         self.energy, self.float32, self.hardware = energy, float32, hardware
+        self._known = ByIdentity(self._busy)
+        self._repeated = Repeated(self._load)
 
     def phases(self, work: Sequence[Operation], counted: Counter | None = None) -> list[Phase]:
         """The parts of `work` that take time, in the order of PHASES.
@@ -83,16 +115,22 @@ class BoardModel:
         counts of `work`, where they are known. UserError if the accelerator cannot do it.
         """
         counted = count(work) if counted is None else counted
-        cycles, moved, launches = dict.fromkeys(PHASES, 0.0), dict.fromkeys(PHASES, 0), 0
+        load, changing = self._repeated.split(work)
+        load = load.copy()
+        for operation in changing:
+            load.add(self._busy(operation))
+        found = [
+            self._fabric(name, load.cycles[name], load.moved[name], counted) for name in COUNTED
+        ]
+        found.append(self._processor(self.processor(work, load.launches)))
+        return [phase for phase in found if phase.seconds > 0]
+
+    def _load(self, work: list[Operation]) -> _Load:
+        load = _Load()
         for operation in work:
             if not isinstance(operation, Processor):
-                busy = self._busy(operation)
-                cycles[busy.phase] += busy.cycles
-                moved[busy.phase] += busy.dram_bytes
-                launches += busy.launches
-        found = [self._fabric(name, cycles[name], moved[name], counted) for name in COUNTED]
-        found.append(self._processor(self.processor(work, launches)))
-        return [phase for phase in found if phase.seconds > 0]
+                load.add(self._known(operation))
+        return load
 
     def segments(self, work: Sequence[Operation], counted: Counter | None = None) -> list[Segment]:
         """The power at the board's input during `work`: (duration s, power W) a phase, in order.
@@ -144,6 +182,9 @@ def _phase(operation: Convolution | Vector) -> str:
 
 
 def _on_accelerator(operation: Convolution | Vector, hardware: Hardware) -> Busy:
+    if changes(operation):
+        cycles, beats = psg_cost(operation, hardware)
+        return Busy(operation.pass_, cycles, beats * hardware.bytes_per_beat, 1)
     one = launched(operation, hardware)
     moved = one.tally.beats * hardware.bytes_per_beat
     return Busy(_phase(operation), one.tally.cycles, moved, one.launches)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ..device.counter import ELEMENTWISE, PASSES, Counter
@@ -47,6 +48,7 @@ class EnergyModel:
         low, high = published.dram_64bit_low_pj, published.dram_64bit_high_pj
         self._dram_byte_pj = (low + table.choice.dram_position * (high - low)) / 8
         self._buffer_byte_pj = published.sram_8kb_64bit_pj / 8
+        self._mac_pj = cache(self.mac_pj)
 
     @classmethod
     def load(cls, path: Path | None = None) -> EnergyModel:
@@ -92,9 +94,9 @@ class EnergyModel:
 
     def _of_pass(self, counter: Counter, pass_: str) -> ModelledEnergy:
         compute = math.fsum(
-            n * self.mac_pj(a, b) for (a, b), n in sorted(counter.products(pass_).items())
+            n * self._mac_pj(a, b) for (a, b), n in sorted(counter.products(pass_).items())
         )
-        moved = counter.bytes_by_pass().get(pass_, {})
+        moved = counter.bytes_of(pass_)
         return ModelledEnergy(
             compute * PICO,
             moved.get("dram", 0) * self._dram_byte_pj * PICO,

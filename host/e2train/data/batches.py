@@ -73,19 +73,36 @@ def augment(
     offsets are uniform in [-shift, shift] and drawn an image (He et al. 2016, section 4.2: pad,
     crop, mirror).
     """
-    count, channels, height, width = images.shape
+    count, channels = images.shape[:2]
     if len(pad_value) != channels:
         raise ValueError(f"pad_value must have {channels} values, got {len(pad_value)}")
     drawn = augmentation(count, iteration, seed, shift)
+    mirrored = drawn.mirrored if mirror else np.zeros(count, bool)
+    border = np.asarray(pad_value, np.uint8)
+    return moved(images, drawn.down, drawn.right, mirrored, shift, border)
+
+
+def moved(
+    images: Images,
+    down: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+    mirrored: npt.NDArray[np.bool_],
+    shift: int,
+    border: npt.NDArray[np.uint8],
+) -> Images:
+    """Cut each image out of a border of `shift` pixels from (down, right) on, and mirror some.
+
+    `images` is uint8 [N, C, H, W]; down, right: int64 [N] in [0, 2 shift]; border: uint8 [C].
+    """
+    count, channels, height, width = images.shape
     padded = np.empty((count, channels, height + 2 * shift, width + 2 * shift), np.uint8)
-    padded[:] = np.asarray(pad_value, np.uint8)[:, None, None]
+    padded[:] = border[:, None, None]
     padded[:, :, shift : shift + height, shift : shift + width] = images
     # NumPy 1.26, the board's, types `axis` as one number.
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))  # type: ignore[call-overload]
-    moved = windows[np.arange(count), :, drawn.down, drawn.right]
-    if mirror:
-        moved[drawn.mirrored] = moved[drawn.mirrored, :, :, ::-1]
-    return moved
+    found: Images = windows[np.arange(count), :, down, right]
+    found[mirrored] = found[mirrored, :, :, ::-1]
+    return found
 
 
 def to_int8(images: Images, mean: Sequence[int]) -> npt.NDArray[np.int8]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from .geometry import Geometry
-from .operations import Operation
+from .operations import ByIdentity, Convolution, Operation, Repeated
 
 PASSES = (
     "forward",
@@ -26,22 +29,98 @@ ARRAY_SIDE = 16  # the reference array is 16 x 16: an operand that is read serve
 
 _WEIGHT_PASSES = ("predictor", "backward_weight")
 _Widths = tuple[int, int]
+Entries = tuple[tuple[str, str, Any, int], ...]
+
+
+@dataclass(frozen=True)
+class _Traffic:
+    """What one pass of a convolution multiplies and moves, by how many of its weights it is for.
+
+    positions: products a weight; operand_bits, result_bits: of both operands in memory, and of a
+    result's element (of `results`, or one a weight where that is None).
+    """
+
+    positions: int
+    operand_bits: int
+    result_bits: int
+    results: int | None
+    reads: tuple[tuple[int, int], tuple[int, int]]  # of a and b: (reuse, bits)
+
+    def of(self, weights: int) -> tuple[int, int, int]:
+        """(multiply-accumulates, DRAM bytes, buffer bytes)."""
+        macs = weights * self.positions
+        out = weights if self.results is None else self.results
+        dram = (self.operand_bits + out * self.result_bits) // 8
+        (a_reuse, a_bits), (b_reuse, b_bits) = self.reads
+        operands = -(-macs // a_reuse) * a_bits - (-macs // b_reuse) * b_bits
+        return macs, dram, -(-operands // 8) + dram
+
+
+@lru_cache(maxsize=1 << 16)
+def _traffic(
+    pass_: str, geometry: Geometry, samples: int, a_bits: int, b_bits: int, out_bits: int
+) -> _Traffic:
+    positions = samples * geometry.out_height * geometry.out_width
+    x, y = samples * geometry.input_size, samples * geometry.output_size
+    per_group = geometry.filters // geometry.groups
+    results: int | None
+    if pass_ in _WEIGHT_PASSES:
+        a, b, results = x, y, None
+        a_reuse, b_reuse = per_group, geometry.weights // geometry.filters
+    elif pass_ == "backward_input":
+        a, b, results = y, geometry.weights, x
+        a_reuse, b_reuse = geometry.channels // geometry.groups, positions
+    else:
+        a, b, results = x, geometry.weights, y
+        a_reuse, b_reuse = per_group, positions
+    # an operand read from a buffer serves up to an array side of products
+    reads = ((min(ARRAY_SIDE, a_reuse), a_bits), (min(ARRAY_SIDE, b_reuse), b_bits))
+    operand_bits = a * _stored(a_bits) + b * _stored(b_bits)
+    return _Traffic(positions, operand_bits, _stored(out_bits), results, reads)
 
 
 class Counter:
     """Multiply-accumulates by pass and operand widths, and bytes moved by pass and memory level."""
 
     def __init__(self) -> None:
-        self._macs: dict[str, dict[_Widths, int]] = {}
-        self._bytes: dict[str, dict[str, int]] = {}
+        self._counted_macs: dict[str, dict[_Widths, int]] = {}
+        self._counted_bytes: dict[str, dict[str, int]] = {}
         self._operations: list[Operation] = []
+        self._uncounted: list[Operation] = []
 
     # ---- counting -------------------------------------------------------------------------------
 
     def record(self, operation: Operation) -> None:
         """Count an operation that was executed, and keep it for `take_operations`."""
-        operation.count(self)
         self._operations.append(operation)
+        self._uncounted.append(operation)
+
+    def _count(self) -> None:
+        """Take in what was recorded since it was last asked for."""
+        operations, self._uncounted = self._uncounted, []
+        entries, changing = _repeated.split(operations)
+        self._add(entries)
+        for operation in changing:
+            self._add(_changing(operation))
+
+    def _add(self, entries: Entries) -> None:
+        macs, moved = self._counted_macs, self._counted_bytes
+        for table, pass_, key, n in entries:
+            counts: dict = macs if table == "macs" else moved
+            inner = counts.setdefault(pass_, {})
+            inner[key] = inner.get(key, 0) + n
+
+    @property
+    def _macs(self) -> dict[str, dict[_Widths, int]]:
+        if self._uncounted:
+            self._count()
+        return self._counted_macs
+
+    @property
+    def _bytes(self) -> dict[str, dict[str, int]]:
+        if self._uncounted:
+            self._count()
+        return self._counted_bytes
 
     def take_operations(self) -> list[Operation]:
         """The operations recorded since the last call, in order; they belong to no state."""
@@ -99,24 +178,11 @@ class Counter:
         weights = geometry.weights if share == 1.0 else int(share * geometry.weights + 0.5)
         if samples <= 0 or weights == 0:
             return
-        positions = samples * geometry.out_height * geometry.out_width
-        macs = weights * positions
-        x, y = samples * geometry.input_size, samples * geometry.output_size
-        per_group = geometry.filters // geometry.groups
-        if pass_ in _WEIGHT_PASSES:
-            a, b, out = x, y, weights
-            a_reuse, b_reuse = per_group, geometry.weights // geometry.filters
-        elif pass_ == "backward_input":
-            a, b, out = y, weights, x
-            a_reuse, b_reuse = geometry.channels // geometry.groups, positions
-        else:
-            a, b, out = x, weights, y
-            a_reuse, b_reuse = per_group, positions
-        dram = (a * _stored(a_bits) + b * _stored(b_bits) + out * _stored(out_bits)) // 8
-        operands = _fetched(macs, a_reuse) * a_bits + _fetched(macs, b_reuse) * b_bits
+        traffic = _traffic(pass_, geometry, samples, a_bits, b_bits, out_bits)
+        macs, dram, buffer = traffic.of(weights)
         self.mac(pass_, a_bits, b_bits, macs)
         self.move("dram", dram, pass_)
-        self.move("buffer", -(-operands // 8) + dram, pass_)
+        self.move("buffer", buffer, pass_)
 
     def elementwise(self, read_bits: int, written_bits: int) -> None:
         """Count tensor-wide work that multiplies nothing (batch norm, activation, add).
@@ -164,11 +230,24 @@ class Counter:
         """Multiply-accumulates of one pass by (a_bits, b_bits)."""
         return dict(self._macs.get(pass_, {}))
 
+    def bytes_of(self, pass_: str) -> dict[str, int]:
+        """Bytes of one pass by memory level."""
+        return dict(self._bytes.get(pass_, {}))
+
     # ---- arithmetic and storage -----------------------------------------------------------------
 
     def copy(self) -> Counter:
         """An independent copy."""
         return self.plus(Counter())
+
+    def entries(self) -> Entries:
+        """Everything counted: ("macs", pass, (a_bits, b_bits), n) and ("bytes", pass, level, n)."""
+        return tuple(
+            (table, pass_, key, n)
+            for table, counts in (("macs", self._macs), ("bytes", self._bytes))
+            for pass_, inner in counts.items()
+            for key, n in inner.items()
+        )
 
     def plus(self, other: Counter) -> Counter:
         """The sum of two counters, as a new one."""
@@ -206,7 +285,8 @@ class Counter:
                     fresh.move(level, n, pass_)
         except (KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"not a counter's state: {error!r}") from error
-        self._macs, self._bytes = fresh._macs, fresh._bytes
+        self._uncounted = []
+        self._counted_macs, self._counted_bytes = fresh._macs, fresh._bytes
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Counter) and self.state() == other.state()
@@ -226,6 +306,48 @@ class Counter:
         ):
             _merge(mine, theirs, target, combine)
         return result
+
+
+def _entries(operation: Operation) -> Entries:
+    counter = Counter()
+    operation.count(counter)
+    return counter.entries()
+
+
+_known = ByIdentity(_entries)
+
+
+def _of_all(operations: list[Operation]) -> Entries:
+    counter = Counter()
+    for operation in operations:
+        counter._add(_known(operation))
+    return counter.entries()
+
+
+_repeated = Repeated(_of_all)
+
+
+@lru_cache(maxsize=1 << 16)
+def _full_predictor(geometry: Geometry, samples: int, bits: _Widths, stored: int) -> Entries:
+    counter = Counter()
+    counter.convolution("predictor", geometry, samples, *bits, stored)
+    return counter.entries()
+
+
+def _changing(operation: Convolution) -> Entries:
+    """PSG's pass: the predictor over all weights, full precision over those left unsure."""
+    one, bits = operation, operation.predictor
+    if bits is None or not one.unsure or one.samples <= 0:
+        return _entries(one)
+    macs, dram, buffer = _traffic(one.pass_, one.geometry, one.samples, *one.bits, one.stored).of(
+        one.unsure
+    )
+    return (
+        *_full_predictor(one.geometry, one.samples, bits, one.stored),
+        ("macs", one.pass_, one.bits, macs),
+        ("bytes", one.pass_, "dram", dram),
+        ("bytes", one.pass_, "buffer", buffer),
+    )
 
 
 def _merge(mine: dict, theirs: dict, target: dict, combine: Callable[[int, int], int]) -> None:
@@ -252,8 +374,3 @@ def _stored(bits: int) -> int:
         if bits <= width:
             return width
     raise ValueError(f"bits: {bits} given, expected at most 64")
-
-
-def _fetched(macs: int, reuse: int) -> int:
-    """Operands read from a buffer for `macs` products, each serving up to an array side of them."""
-    return -(-macs // min(ARRAY_SIDE, reuse))

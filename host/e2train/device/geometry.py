@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 MAX_KERNEL = 7
 STRIDES = (1, 2)
+
+
+def hash_once(self: Any) -> int:
+    """`__hash__` of a frozen dataclass that is the key of many caches: worked out once."""
+    known: int | None = self.__dict__.get("_hash")
+    if known is None:
+        known = hash(tuple(getattr(self, field.name) for field in fields(self)))
+        self.__dict__["_hash"] = known
+    return known
 
 
 @dataclass(frozen=True)
@@ -41,38 +52,40 @@ class Geometry:
                 f"{self.height + 2 * self.padding}x{self.width + 2 * self.padding}"
             )
 
-    @property
+    __hash__ = hash_once
+
+    @cached_property
     def out_height(self) -> int:
         """P, rows of the output."""
         return (self.height + 2 * self.padding - self.kernel[0]) // self.stride + 1
 
-    @property
+    @cached_property
     def out_width(self) -> int:
         """Q, columns of the output."""
         return (self.width + 2 * self.padding - self.kernel[1]) // self.stride + 1
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, int, int, int]:
         """[K, C/groups, R, S]."""
         return (self.filters, self.channels // self.groups, *self.kernel)
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """Number of weights."""
         k, c, r, s = self.weight_shape
         return k * c * r * s
 
-    @property
+    @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of one pass (forward or either backward) for one sample."""
         return self.weights * self.out_height * self.out_width
 
-    @property
+    @cached_property
     def input_size(self) -> int:
         """Elements of x for one sample."""
         return self.channels * self.height * self.width
 
-    @property
+    @cached_property
     def output_size(self) -> int:
         """Elements of y for one sample."""
         return self.filters * self.out_height * self.out_width

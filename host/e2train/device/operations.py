@@ -8,14 +8,17 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
-from .geometry import Geometry
+from .geometry import Geometry, hash_once
 
 if TYPE_CHECKING:
     from .counter import Counter
 
+_Answer = TypeVar("_Answer")
 FLOAT_BITS = 32
 GATE_MACS, UNITS, WEIGHTS, LOGITS, PIXELS = "gate MACs", "units", "weights", "logits", "pixels"
 TAKE, MERGE = "take", "merge"
@@ -57,6 +60,8 @@ class Convolution:
     predictor: tuple[int, int] | None = None
     unsure: int = 0
 
+    __hash__ = hash_once
+
     def count(self, counter: Counter) -> None:
         """Multiply-accumulates and bytes."""
         geometry, share = self.geometry, 1.0
@@ -86,6 +91,8 @@ class Vector:
     written: int
     source: int = 0
 
+    __hash__ = hash_once
+
     def count(self, counter: Counter) -> None:
         """Bytes, where the reference array's count has them."""
         if self.kind not in UNCOUNTED:
@@ -107,3 +114,62 @@ class Processor:
 
 
 Operation = Convolution | Vector | Processor
+
+# The engine records the same operations iteration after iteration: one object each.
+convolution_once = lru_cache(maxsize=1 << 16)(Convolution)
+vector_once = lru_cache(maxsize=1 << 16)(Vector)
+processor_once = lru_cache(maxsize=1 << 16)(Processor)
+
+
+def changes(operation: Operation) -> TypeGuard[Convolution]:
+    """Whether this may never be recorded again: PSG's pass, whose unsure weights vary."""
+    return type(operation) is Convolution and operation.predictor is not None
+
+
+class ByIdentity(Generic[_Answer]):
+    """What `find` makes of an operation, remembered for the object: quicker than by its value."""
+
+    MOST = 1 << 16
+
+    def __init__(self, find: Callable[[Any], _Answer]) -> None:
+        self._find = find
+        self._known: dict[int, tuple[Operation, _Answer]] = {}
+
+    def __call__(self, operation: Operation) -> _Answer:
+        known = self._known.get(id(operation))
+        if known is None:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            # the operation is held, so that no other object can have its identity
+            known = self._known[id(operation)] = (operation, self._find(operation))
+        return known[1]
+
+
+class Repeated(Generic[_Answer]):
+    """What `find` makes of those operations of a list that do not change (`changes`).
+
+    Iterations repeat them in the same order, so that the list is known by its objects' identities.
+    """
+
+    MOST = 256
+
+    def __init__(self, find: Callable[[list[Any]], _Answer]) -> None:
+        self._find = find
+        self._known: dict[tuple[int, ...], tuple[list[Operation], _Answer]] = {}
+
+    def split(self, operations: Sequence[Operation]) -> tuple[_Answer, list[Convolution]]:
+        """The answer for those that do not change, and those that do."""
+        changing: list[Convolution] = []
+        same: list[Operation] = []
+        for one in operations:
+            if type(one) is Convolution and one.predictor is not None:
+                changing.append(one)
+            else:
+                same.append(one)
+        key = tuple(map(id, same))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            known = self._known[key] = (same, self._find(same))
+        return known[1], changing

@@ -12,6 +12,12 @@ import numpy as np
 
 from ..network.arithmetic import Gradients
 from ..network.parameters import Parameters, is_convolution_weight, trainable
+from ..processor import processor
+
+
+def _single(value: float) -> float:
+    """The float32 next to `value`."""
+    return float(np.float32(value))
 
 
 class Sgd:
@@ -25,21 +31,33 @@ class Sgd:
         convolution_decay: float | None = None,
     ) -> None:
         """`convolution_decay`: of the convolutions' weights, where it differs."""
-        self.momentum = np.float32(momentum)
+        self.processor = processor()
+        self.momentum = _single(momentum)
         other = weight_decay if convolution_decay is None else convolution_decay
         self.decay = {
-            name: np.float32(other if is_convolution_weight(name) else weight_decay)
+            name: _single(other if is_convolution_weight(name) else weight_decay)
             for name in parameters
         }
         self.velocity = {
             name: np.zeros_like(value) for name, value in parameters.items() if trainable(name)
         }
 
-    def step(self, parameters: Parameters, gradients: Gradients, lr: float) -> None:
-        """Change the parameters in place by one step of size `lr`."""
-        for name, gradient in gradients.items():
-            value, velocity = parameters[name], self.velocity[name]
-            velocity *= self.momentum
-            velocity += gradient
-            velocity += self.decay[name] * value
-            value -= np.float32(lr) * velocity
+    def step(
+        self,
+        parameters: Parameters,
+        gradients: Gradients,
+        lr: float,
+        convolution_lr: float | None = None,
+    ) -> None:
+        """Change the parameters in place by one step of size `lr`.
+
+        `convolution_lr`: of the convolutions' weights, where it differs.
+        """
+        own = lr if convolution_lr is None else convolution_lr
+        rates = [own if is_convolution_weight(name) else lr for name in gradients]
+        tensors = [
+            (parameters[name], self.velocity[name], gradient)
+            for name, gradient in gradients.items()
+        ]
+        decays = np.array([self.decay[name] for name in gradients], np.float32)
+        self.processor.steps(tensors, decays, self.momentum, np.array(rates, np.float32))

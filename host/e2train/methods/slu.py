@@ -23,15 +23,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..device.counter import Counter
-from ..device.operations import GATE_MACS, Processor
+from ..device.operations import GATE_MACS, processor_once
 from ..errors import UserError
 from ..network.arithmetic import Arithmetic, Value
 from ..network.spec import NetworkSpec
+from ..numerics.gate_cell import LEAST_PROBABILITY
 from ..numerics.portable import column_sums, dot
 from ..rng import raw_words
 from .slu_gates import (
     GRID_POINTS,
-    LEAST_PROBABILITY,
     GateCell,
     GateParameters,
     gate_macs,
@@ -185,7 +185,7 @@ class SluGates:
         rows, columns = (-(-s // -(-s // GRID_POINTS)) for s in (geometry.height, geometry.width))
         features = arithmetic.gate_features(block, stream, GRID_POINTS) / (rows * columns)
         probability = self.cell.step(features)
-        self.counter.record(Processor(GATE_MACS, self.samples * gate_macs(block)))
+        self.counter.record(processor_once(GATE_MACS, self.samples * gate_macs(block)))
         self.ran[index] = self.draws[index] < probability
         if self.training and self.ran[index].any():  # else no batch statistics to explore with
             self.chosen[index] = ~self.ran[index] & self.exploring[index]
@@ -234,7 +234,7 @@ class SluGates:
         """
         slopes = np.array([gate_slope(step.open) for step in self.cell.steps])
         changes = at_equal_cost(self.estimates(), slopes, self.cost[np.array(self.gated)])
-        self.counter.record(Processor(GATE_MACS, 2 * self.samples * self._gate_macs))
+        self.counter.record(processor_once(GATE_MACS, 2 * self.samples * self._gate_macs))
         self.controller.observe(self.skip_ratio)
         return self.cell.backward(list(changes / self.samples))
 

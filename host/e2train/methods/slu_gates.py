@@ -10,17 +10,21 @@ All on the PS, in host floats that are alike on every machine (numerics.portable
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..network.spec import Block, NetworkSpec
-from ..numerics.portable import column_sums, product, sigmoid, tanh
+from ..numerics.gate_cell import (
+    HIDDEN,
+    LEAST_PROBABILITY,
+    MOST_PROBABILITY,
+    GateStep,
+    GateWeights,
+)
+from ..processor import processor
 from ..rng import generator
 
-HIDDEN = 10
 GRID_POINTS = 4  # 4 x 4 positions: full pooling would cost more than the gate itself
-LEAST_PROBABILITY, MOST_PROBABILITY = 0.02, 0.98  # of running a block
 GateParameters = dict[str, np.ndarray]
 
 
@@ -74,109 +78,54 @@ def initial_gates(blocks: tuple[Block, ...], seed: int) -> GateParameters:
     return {name: value.astype(np.float32) for name, value in parameters.items()}
 
 
-@dataclass
-class _Step:
-    """What the backward pass needs of one block's step; arrays float64 [N, ...]."""
-
-    map_name: str
-    features: np.ndarray
-    embedded: np.ndarray
-    hidden_before: np.ndarray
-    cell_before: np.ndarray
-    gates: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # input, forget, candidate, output
-    cell: np.ndarray
-    hidden: np.ndarray
-    open: np.ndarray  # sigmoid of the logit
-    probability: np.ndarray
-
-
 class GateCell:
     """Forward steps block after block, then back through them all."""
 
     def __init__(self, parameters: GateParameters) -> None:
         self.parameters = parameters
-        self.steps: list[_Step] = []
+        self.processor = processor()
+        self.steps: list[GateStep] = []
 
     def begin(self, samples: int, offset: float) -> None:
         """A new mini-batch: zero state; `offset` is added to every logit."""
         self.steps.clear()
         self._offset = offset
-        self._hidden = np.zeros((samples, HIDDEN))
-        self._cell = np.zeros((samples, HIDDEN))
+        self._state = np.zeros((samples, HIDDEN)), np.zeros((samples, HIDDEN))
+        self._wide = {name: value.astype(np.float64) for name, value in self.parameters.items()}
 
     def step(self, features: np.ndarray) -> np.ndarray:
         """Channel means float64 [N, C] of a block's input -> probability of running it, [N]."""
-        weights = {name: value.astype(np.float64) for name, value in self.parameters.items()}
-        map_name = f"gate.map{features.shape[1]}"
-        embedded = np.maximum(product(features, weights[map_name]), 0.0)
-        sums = (
-            product(embedded, weights["gate.input"])
-            + product(self._hidden, weights["gate.recurrent"])
-            + weights["gate.bias"]
-        )
-        i, f, c, o = (sums[:, k * HIDDEN : (k + 1) * HIDDEN] for k in range(4))
-        gates = (sigmoid(i), sigmoid(f + 1.0), tanh(c), sigmoid(o))  # +1: remember at first
-        cell = gates[1] * self._cell + gates[0] * gates[2]
-        hidden = gates[3] * tanh(cell)
-        bias = weights["gate.block_bias"][len(self.steps)]
-        logits = product(hidden, weights["gate.output"])[:, 0] + bias + self._offset
-        opened = sigmoid(logits)
-        step = _Step(
-            map_name,
-            features,
-            embedded,
-            self._hidden,
-            self._cell,
-            gates,
-            cell,
-            hidden,
-            opened,
-            LEAST_PROBABILITY + (MOST_PROBABILITY - LEAST_PROBABILITY) * opened,
-        )
-        self._hidden, self._cell = hidden, cell
+        raised = float(self._wide["gate.block_bias"][len(self.steps)])
+        weights = _of_channels(self._wide, features.shape[1])
+        step = self.processor.gate_step(weights, features, self._state, raised, self._offset)
+        self._state = step.hidden, step.cell
         self.steps.append(step)
         return step.probability
 
     def backward(self, g_probability: list[np.ndarray]) -> GateParameters:
-        """Gradients of all gate parameters from those of each step's probabilities, [N] each.
-
-        The gradient stops at the pooled features: the gates do not train the network's activations.
-        """
-        weights = {name: value.astype(np.float64) for name, value in self.parameters.items()}
-        gradients = {name: np.zeros_like(value) for name, value in weights.items()}
-        g_hidden = np.zeros_like(self._hidden)
-        g_cell = np.zeros_like(self._cell)
-        slope = MOST_PROBABILITY - LEAST_PROBABILITY
+        """Gradients of all gate parameters from those of each step's probabilities, [N] each."""
+        gradients = {name: np.zeros_like(value) for name, value in self._wide.items()}
+        behind = np.zeros_like(self._state[0]), np.zeros_like(self._state[1])
         for index in reversed(range(len(self.steps))):
             step = self.steps[index]
-            g_logit = (g_probability[index] * slope * step.open * (1.0 - step.open))[:, None]
-            gradients["gate.output"] += product(step.hidden.T, g_logit)
-            gradients["gate.block_bias"][index] = column_sums(g_logit)[0]
-            g_hidden = g_hidden + product(g_logit, weights["gate.output"].T)
-            g_sums, g_cell = _cell_backward(step, g_hidden, g_cell)
-            gradients["gate.bias"] += column_sums(g_sums)
-            gradients["gate.input"] += product(step.embedded.T, g_sums)
-            gradients["gate.recurrent"] += product(step.hidden_before.T, g_sums)
-            g_embedded = product(g_sums, weights["gate.input"].T) * (step.embedded > 0)
-            gradients[step.map_name] += product(step.features.T, g_embedded)
-            g_hidden = product(g_sums, weights["gate.recurrent"].T)
+            channels = step.features.shape[1]
+            raised, *before = self.processor.gate_backward(
+                _of_channels(self._wide, channels),
+                step,
+                _of_channels(gradients, channels),
+                g_probability[index],
+                behind,
+            )
+            gradients["gate.block_bias"][index] = raised
+            behind = before[0], before[1]
         return {name: value.astype(np.float32) for name, value in gradients.items()}
 
 
-def _cell_backward(
-    step: _Step, g_hidden: np.ndarray, g_cell: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of the cell's four sums [N, 4*HIDDEN] and of the cell state before it."""
-    i, f, c, o = step.gates
-    squashed = tanh(step.cell)
-    g_cell = g_cell + g_hidden * o * (1.0 - squashed * squashed)
-    g_sums = np.concatenate(
-        [
-            g_cell * c * i * (1.0 - i),
-            g_cell * step.cell_before * f * (1.0 - f),
-            g_cell * i * (1.0 - c * c),
-            g_hidden * squashed * o * (1.0 - o),
-        ],
-        axis=1,
+def _of_channels(parameters: GateParameters, channels: int) -> GateWeights:
+    return GateWeights(
+        parameters[f"gate.map{channels}"],
+        parameters["gate.input"],
+        parameters["gate.recurrent"],
+        parameters["gate.bias"],
+        parameters["gate.output"],
     )
-    return g_sums, g_cell * f

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..device.counter import Counter
-from ..device.operations import Vector
+from ..device.operations import Vector, vector_once
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
 
 Value = Any
-Gradients = dict[str, np.ndarray]  # parameter name -> float32 gradient, averaged over the batch
+# Parameter name -> gradient, float32, averaged over the batch; of PSG the signs, int8.
+Gradients = dict[str, np.ndarray]
 
 
 RUNNING_MOMENTUM = 0.1
@@ -149,7 +150,7 @@ def shortcut_work(block: Block, samples: int, size: int, bits: int) -> Vector:
     """A parameter-free shortcut, forward or back: `size` elements a sample written."""
     first, last = block.units[0].geometry, block.units[-1].geometry
     kept = first.channels * last.out_height * last.out_width
-    return Vector("shortcut", block.name, samples, size, first.channels, bits, bits, kept)
+    return vector_once("shortcut", block.name, samples, size, first.channels, bits, bits, kept)
 
 
 def grid_work(block: Block, samples: int, points: int, bits: int) -> Vector:
@@ -161,4 +162,4 @@ def grid_work(block: Block, samples: int, points: int, bits: int) -> Vector:
         for size, step in zip((geometry.height, geometry.width), steps, strict=True)
     )
     size = geometry.channels * rows * columns
-    return Vector("gate_features", block.name, samples, size, geometry.channels, bits, 0)
+    return vector_once("gate_features", block.name, samples, size, geometry.channels, bits, 0)

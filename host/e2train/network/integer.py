@@ -7,6 +7,7 @@ exponents, batch-norm coefficients and running statistics here are per layer or 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +16,26 @@ import numpy as np
 from ..device.base import Device, Peaked, Tensor
 from ..device.counter import Counter
 from ..device.geometry import Geometry
-from ..device.operations import LOGITS, PIXELS, UNITS, Convolution, Processor, Vector
+from ..device.operations import (
+    LOGITS,
+    PIXELS,
+    UNITS,
+    Convolution,
+    convolution_once,
+    processor_once,
+    vector_once,
+)
 from ..numerics import normalisation as bn
 from ..numerics.exponent import DelayedExponent
 from ..numerics.fixedpoint import (
     exponent_for,
     limits,
     quantise_beta,
-    quantise_weights,
     round_half_up,
     round_shift,
     saturate,
 )
+from ..processor import processor
 from .arithmetic import Arithmetic, Gradients, RunningShare, grid_work, shortcut_work
 from .parameters import Parameters
 from .spec import Block, NetworkSpec, Unit
@@ -122,7 +131,8 @@ class FixedArithmetic(Arithmetic):
         self.counter = counter
         self.running = RunningShare()
         self.settings = settings
-        self.mean = np.asarray(mean, np.int16)[:, None, None]
+        self.mean = np.asarray(mean, np.int16)
+        self.processor = processor()
         self.beta_q = quantise_beta(settings.beta)
         self.exponents: dict[str, DelayedExponent] = {}
         self.tally: dict[str, PredictorTally] = {}
@@ -157,14 +167,14 @@ class FixedArithmetic(Arithmetic):
 
     def _quantised(self, name: str) -> tuple[np.ndarray, int]:
         if name not in self._weights:
-            self._weights[name] = quantise_weights(self.parameters[f"{name}.weight"])
+            self._weights[name] = self.processor.quantise(self.parameters[f"{name}.weight"])
         return self._weights[name]
 
     # ---- forward --------------------------------------------------------------------------------
 
     def picture(self, images: np.ndarray) -> FixedTensor:
-        self.counter.record(Processor(PIXELS, images.size))
-        centred = saturate(images.astype(np.int16) - self.mean, 8).astype(np.int8)
+        self.counter.record(processor_once(PIXELS, images.size))
+        centred = self.processor.centre(images, self.mean)
         return FixedTensor(self.device.put(centred), len(images), -7, 1.0)
 
     def samples(self, value: FixedTensor) -> int:
@@ -199,7 +209,9 @@ class FixedArithmetic(Arithmetic):
         tensor = self.device.narrow(stream.tensor, shift)
         first = block.units[0].geometry
         self.counter.record(
-            Vector("narrow", block.name, stream.samples, first.input_size, first.channels, 16, 8)
+            vector_once(
+                "narrow", block.name, stream.samples, first.input_size, first.channels, 16, 8
+            )
         )
         return FixedTensor(tensor, stream.samples, stream.exponent + shift, stream.peak)
 
@@ -211,37 +223,47 @@ class FixedArithmetic(Arithmetic):
         if not track.known:  # no peak seen yet: run once to find it
             probe = self.device.convolve(x.tensor, w, unit.geometry, 16)
             self._count_forward(unit.name, unit.geometry, x.samples)
-            track.update(np.ldexp(float(max(probe.peak, 1)), exponent))
+            track.update(math.ldexp(max(probe.peak, 1), exponent))
         shift = min(max(track.exponent - exponent, 0), 30)
         y, peak, total, squares = self.device.convolve(x.tensor, w, unit.geometry, shift)
         self._count_forward(unit.name, unit.geometry, x.samples)
-        self._observe(track, np.ldexp(float(peak), exponent))
-        kept = min(float(np.ldexp(float(peak), exponent)), np.ldexp(32768.0, exponent + shift))
+        real = math.ldexp(peak, exponent)
+        self._observe(track, real)
+        kept = min(real, math.ldexp(32768.0, exponent + shift))
         return FixedTensor(y, x.samples, exponent + shift, kept), total, squares
 
     def _count_forward(
         self, layer: str, geometry: Geometry, samples: int, exact: bool = False
     ) -> None:
         self.counter.record(
-            Convolution("forward", layer, geometry, samples, (8, 8), 16, exact=exact)
+            convolution_once("forward", layer, geometry, samples, (8, 8), 16, (), exact)
         )
 
-    def _statistics(
-        self, unit: Unit, y: FixedTensor, total: np.ndarray, squares: np.ndarray
-    ) -> tuple[bn.Moments, int]:
-        """Batch statistics in training (running ones move by the share that ran), else running."""
-        mean = self.parameters[f"{unit.name}.running_mean"]
-        variance = self.parameters[f"{unit.name}.running_variance"]
-        count = y.samples * unit.geometry.out_height * unit.geometry.out_width
+    def _coefficients(
+        self,
+        unit: Unit,
+        y: FixedTensor,
+        sums: tuple[np.ndarray, np.ndarray],
+        scale: float,
+        out: int,
+    ) -> tuple[bn.Moments, tuple[np.ndarray, np.ndarray, int]]:
+        """Batch norm's statistics, and its coefficients for outputs in 2^out.
+
+        In training those of the mini-batch (the running ones move by the share that ran), else the
+        running ones.
+        """
+        find = self.parameters.__getitem__
+        running = (find(f"{unit.name}.running_mean"), find(f"{unit.name}.running_variance"))
+        affine = (find(f"{unit.name}.gamma"), find(f"{unit.name}.beta"))
         if not self.training:
-            return bn.Moments(mean.astype(np.float64), variance.astype(np.float64)), count
-        stats = bn.moments(total, squares, count, y.exponent)
-        if count > 1:
-            share = self.running.of(unit.name, y.samples, self.batch)
-            unbiased = stats.variance * (count / (count - 1))
-            mean += (share * (stats.mean - mean)).astype(np.float32)
-            variance += (share * (unbiased - variance)).astype(np.float32)
-        return stats, count
+            mean, variance = (one.astype(np.float64) for one in running)
+            stats = bn.Moments(mean, variance)
+            return stats, self.processor.forward(*affine, scale, stats, y.exponent, out)
+        count = _values(unit, y)
+        share = self.running.of(unit.name, y.samples, self.batch) if count > 1 else 0.0
+        return self.processor.train_forward(
+            sums, count, share, running, affine, scale, (y.exponent, out)
+        )
 
     def unit_forward(
         self,
@@ -253,13 +275,10 @@ class FixedArithmetic(Arithmetic):
         scale: float = 1.0,
     ) -> FixedTensor:
         y, total, squares = self._convolve(unit, x)
-        stats, count = self._statistics(unit, y, total, squares)
         track = None if last else self._track(f"{unit.name}.z", 8)
         exponent = self.stream_exponent if track is None else track.exponent
-        gamma = self.parameters[f"{unit.name}.gamma"] * np.float32(scale)
-        beta = self.parameters[f"{unit.name}.beta"] * np.float32(scale)
-        multiplier, offset, shift = bn.forward_coefficients(
-            gamma, beta, stats, y.exponent, exponent
+        stats, (multiplier, offset, shift) = self._coefficients(
+            unit, y, (total, squares), scale, exponent
         )
         ceiling = None
         if unit.activation == "relu6":  # beyond every value (a cast of 2^63 is none) clips nothing
@@ -276,17 +295,17 @@ class FixedArithmetic(Arithmetic):
         )
         read, written = 16 if residual is None else 32, 16 if last else 8
         self._count_unit("normalise", unit, y.samples, read, written)
-        output = FixedTensor(z.tensor, y.samples, exponent, np.ldexp(float(z.peak), exponent))
+        output = FixedTensor(z.tensor, y.samples, exponent, math.ldexp(z.peak, exponent))
         if track is None:
             self._stream_peak = max(self._stream_peak, output.peak)
             self._observe(self._track("stream", self.settings.stream_bits), output.peak)
         else:
             self._observe(track, output.peak)
         if self.training:
-            self.counter.record(Processor(UNITS, 1))
+            self.counter.record(processor_once(UNITS, 1))
             w, weight_exponent = self._quantised(unit.name)
             self._memory[unit.name] = _Memory(
-                x, w, weight_exponent, y, output, stats, ceiling, count
+                x, w, weight_exponent, y, output, stats, ceiling, _values(unit, y)
             )
         return output
 
@@ -296,7 +315,7 @@ class FixedArithmetic(Arithmetic):
         tensor = self.device.narrow(stream.tensor, exponent - stream.exponent)
         h = FixedTensor(tensor, stream.samples, exponent)
         self.counter.record(
-            Vector("narrow", block.name, h.samples, first.input_size, first.channels, 16, 8)
+            vector_once("narrow", block.name, h.samples, first.input_size, first.channels, 16, 8)
         )
         for unit in block.units:
             last = unit is block.units[-1]
@@ -311,9 +330,10 @@ class FixedArithmetic(Arithmetic):
         y = self.device.convolve(x.tensor, memory.weights, unit.geometry, shift).y
         self._count_forward(unit.name, unit.geometry, x.samples)
         exponent = memory.output.exponent
-        multiplier, offset, shift = bn.forward_coefficients(
+        multiplier, offset, shift = self.processor.forward(
             self.parameters[f"{unit.name}.gamma"],
             self.parameters[f"{unit.name}.beta"],
+            1.0,
             memory.stats,
             memory.y.exponent,
             exponent,
@@ -335,7 +355,7 @@ class FixedArithmetic(Arithmetic):
     def _count_unit(self, kind: str, unit: Unit, samples: int, read: int, written: int) -> None:
         """Work on a unit's output, in bits an element."""
         size, channels = unit.geometry.output_size, unit.geometry.filters
-        self.counter.record(Vector(kind, unit.name, samples, size, channels, read, written))
+        self.counter.record(vector_once(kind, unit.name, samples, size, channels, read, written))
 
     def classify(self, stream: FixedTensor) -> np.ndarray:
         sums = self.device.pool(stream.tensor)
@@ -343,11 +363,11 @@ class FixedArithmetic(Arithmetic):
         self._pool_shift = _log2(last.out_height * last.out_width)
         self._pool_size = (last.out_height, last.out_width)
         self.counter.record(
-            Vector("pool", "pool", stream.samples, last.output_size, last.filters, 16, 0)
+            vector_once("pool", "pool", stream.samples, last.output_size, last.filters, 16, 0)
         )
         exponent = stream.exponent - self._pool_shift
         track = self._track("classifier.x", 8)
-        peak = np.ldexp(float(np.abs(sums).max(initial=1)), exponent)
+        peak = math.ldexp(np.abs(sums).max(initial=1), exponent)
         if not track.known:
             track.update(peak)
         self._observe(track, peak)
@@ -357,7 +377,7 @@ class FixedArithmetic(Arithmetic):
         self._features = FixedTensor(self.device.put(x), len(x), exponent + shift)
         logits = self.device.conv_forward(x, w)[:, :, 0, 0]
         self._count_forward("classifier", self.spec.classifier, len(x), exact=True)
-        self.counter.record(Processor(LOGITS, logits.size))
+        self.counter.record(processor_once(LOGITS, logits.size))
         real = np.ldexp(logits.astype(np.float64), self._features.exponent + weight_exponent)
         return real + self.parameters["classifier.bias"]
 
@@ -391,7 +411,7 @@ class FixedArithmetic(Arithmetic):
         spread = self.device.spread(self.device.get(back.tensor)[:, :, 0, 0], *self._pool_size)
         last = self.spec.blocks[-1].units[-1].geometry
         self.counter.record(
-            Vector("spread", "spread", len(g), last.output_size, last.filters, 0, 16)
+            vector_once("spread", "spread", len(g), last.output_size, last.filters, 0, 16)
         )
         self._gradient_exponent = back.exponent
         return FixedTensor(spread, len(g), back.exponent, back.peak), gradients
@@ -440,40 +460,44 @@ class FixedArithmetic(Arithmetic):
     ) -> tuple[FixedTensor, Gradients]:
         """Through batch norm: the convolution's output gradient, and gamma's and beta's."""
         y, stats = memory.y, memory.stats
-        sum_g, sum_g_y = self.device.gradient_sums(g.tensor, y.tensor)
-        sums = bn.backward_sums(sum_g, sum_g_y, stats, g.exponent, y.exponent)
+        sums = self.device.gradient_sums(g.tensor, y.tensor)
         gamma = self.parameters[f"{unit.name}.gamma"]
-        line = bn.backward_line(gamma, stats, sums, memory.count)
+        sizes, exponents = (memory.count, self.batch), (g.exponent, y.exponent)
         track = self._track(f"{unit.name}.dy", 16)
         if not track.known:  # no peak seen yet: run once within the proven bound to find it
-            bound = line.bound(np.ldexp(32768.0, g.exponent), np.ldexp(32768.0, y.exponent))
-            probe = self._apply_line(line, g, y, exponent_for(bound, limits(16)[1]))
+            line = self.processor.backward_line(sums, gamma, stats, sizes, exponents)[0]
+            bound = line.bound(math.ldexp(32768.0, g.exponent), math.ldexp(32768.0, y.exponent))
+            out = exponent_for(bound, limits(16)[1])
+            probe = self._apply_line(self.processor.backward(line, *exponents, out), g, y, out)
             track.update(probe.peak)
-        dy = self._apply_line(line, g, y, track.exponent)
+        out = track.exponent
+        coefficients, g_gamma, g_beta = self.processor.train_backward(
+            sums, gamma, stats, sizes, exponents, out
+        )
+        dy = self._apply_line(coefficients, g, y, out)
         self._observe(track, dy.peak)
         self._count_unit("normalise_backward", unit, g.samples, 64, 16)
-        gradients = {
-            f"{unit.name}.gamma": (sums.g_y_hat / self.batch).astype(np.float32),
-            f"{unit.name}.beta": (sums.g / self.batch).astype(np.float32),
-        }
-        return dy, gradients
+        return dy, {f"{unit.name}.gamma": g_gamma, f"{unit.name}.beta": g_beta}
 
     def _apply_line(
-        self, line: bn.BackwardLine, g: FixedTensor, y: FixedTensor, exponent: int
+        self,
+        coefficients: tuple[np.ndarray, np.ndarray, np.ndarray, int],
+        g: FixedTensor,
+        y: FixedTensor,
+        exponent: int,
     ) -> FixedTensor:
-        coefficients = bn.backward_coefficients(line, g.exponent, y.exponent, exponent)
         tensor, peak = self.device.normalise_backward(g.tensor, y.tensor, *coefficients)
-        return FixedTensor(tensor, g.samples, exponent, np.ldexp(float(peak), exponent))
+        return FixedTensor(tensor, g.samples, exponent, math.ldexp(peak, exponent))
 
     def _weight_gradient(
         self, name: str, geometry: Geometry, x: FixedTensor, g: FixedTensor
     ) -> np.ndarray:
-        """The full gradient in real units, or PSG's signs, float32 [K,C/groups,R,S]."""
+        """The full gradient in real units, float32, or PSG's signs, int8 [K,C/groups,R,S]."""
         chosen = self.settings
         if not chosen.predict or name == "classifier":  # the authors' code signs convolutions only
             exact = self.device.weight_gradient(x.tensor, g.tensor, geometry)
             self.counter.record(
-                Convolution("backward_weight", name, geometry, x.samples, (8, 16), 48)
+                convolution_once("backward_weight", name, geometry, x.samples, (8, 16), 48)
             )
             real = np.ldexp(exact.astype(np.float64), x.exponent + g.exponent)
             return (real / self.batch).astype(np.float32)
@@ -496,7 +520,8 @@ class FixedArithmetic(Arithmetic):
                 unsure=geometry.weights - sure,
             )
         )
-        return result.sign.astype(np.float32)
+        signs: np.ndarray = result.sign
+        return signs
 
     def _input_gradient(
         self,
@@ -531,18 +556,18 @@ class FixedArithmetic(Arithmetic):
             )
             fused = (*(() if masked is None else (8,)), *(() if residual is None else (16,)))
             self.counter.record(
-                Convolution("backward_input", layer, geometry, g.samples, (bits, 8), 16, fused)
+                convolution_once("backward_input", layer, geometry, g.samples, (bits, 8), 16, fused)
             )
             return peaked, accumulator_exponent + shift
 
         if exponent is None and not track.known:  # no peak seen yet: run once to find it
             probe, at = run(accumulator_exponent + 16)
             growth = INITIAL_GRADIENT_GROWTH if residual_stream else 1.0
-            track.update(np.ldexp(max(probe.peak, 1) * growth, at))
+            track.update(math.ldexp(max(probe.peak, 1) * growth, at))
         peaked, at = run(track.exponent if exponent is None else exponent)
         if exponent is not None:
             at = exponent  # beyond the shift's range all is 0 or saturated in either exponent
-        peak = float(np.ldexp(float(peaked.peak), at))
+        peak = math.ldexp(peaked.peak, at)
         self._observe(track, peak)
         return FixedTensor(peaked.tensor, g.samples, at, peak)
 
@@ -562,6 +587,11 @@ class FixedArithmetic(Arithmetic):
         self._count_unit("gate_products", block.units[-1], g.samples, 48, 0)
         products = self.device.gate_products(g.tensor, after.tensor, before.tensor)
         return np.ldexp(products.astype(np.float64), g.exponent + after.exponent)
+
+
+def _values(unit: Unit, y: FixedTensor) -> int:
+    """Values of y a channel."""
+    return y.samples * unit.geometry.out_height * unit.geometry.out_width
 
 
 def _log2(size: int) -> int:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..device.operations import MERGE, TAKE, Vector
+from ..device.operations import MERGE, TAKE, vector_once
 from ..errors import UserError
 from ..numerics.portable import softmax
 from .arithmetic import Arithmetic, Gradients, Value
@@ -171,14 +171,14 @@ class Network:
     def _take(self, size: int, value: Value, ran: np.ndarray) -> Value:
         """The samples that run, of a tensor of `size` elements a sample."""
         bits, source = self.arithmetic.stream_bits, self.arithmetic.samples(value)
-        operation = Vector(TAKE, TAKE, len(ran), size, 0, bits, bits, source)
+        operation = vector_once(TAKE, TAKE, len(ran), size, 0, bits, bits, source)
         self.arithmetic.counter.record(operation)
         return self.arithmetic.take(value, ran)
 
     def _merge(self, size: int, base: Value, ran: np.ndarray, part: Value) -> Value:
         """`base` with what ran put back."""
         bits, samples = self.arithmetic.stream_bits, self.arithmetic.samples(base)
-        operation = Vector(MERGE, MERGE, samples, size, 0, bits, bits, len(ran))
+        operation = vector_once(MERGE, MERGE, samples, size, 0, bits, bits, len(ran))
         self.arithmetic.counter.record(operation)
         return self.arithmetic.merge(base, ran, part)
 

@@ -53,6 +53,7 @@ class TrainSettings:
     lr: float | None = None  # 0.1, or 0.03 with signs
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    sign_lr: float | None = None  # of weights that follow signs; else lr
     sign_weight_decay: float | None = None  # of weights that follow signs; else weight_decay
     schedule: str = "steps"  # the paper's; or "linear", "cosine"
     drops: tuple[float, ...] = (0.5, 0.75)
@@ -176,6 +177,12 @@ class Experiment:
             self.lr, self.offered, t.drops, t.drop_factor, t.schedule, hold, self.swa.rate
         )
 
+    def sign_rate(self, iteration: int) -> float:
+        """The learning rate of weights that follow signs; it falls as the others' does."""
+        rate = self.schedule.rate(iteration)
+        own = self.train.sign_lr
+        return rate if own is None else rate * (own / self.lr)
+
     @property
     def method_name(self) -> str:
         """Short name of the method in tables, from what it combines."""
@@ -272,6 +279,9 @@ def check(e: Experiment) -> None:
     need(0 <= t.momentum < 1, "train.momentum", t.momentum, "0 to below 1")
     need(0 <= t.weight_decay < 1, "train.weight_decay", t.weight_decay, "0 to below 1")
     decay, signed = t.sign_weight_decay, e.method.update != "sgd"
+    own = t.sign_lr
+    possible = own is None or (signed and LEAST_RATE <= own < 1e3)
+    need(possible, "train.sign_lr", own, f"{rates}, with method.update of signs")
     possible = decay is None or (signed and 0 <= decay < 1)
     need(possible, "train.sign_weight_decay", decay, "0 to below 1, with method.update of signs")
     need(t.schedule in SCHEDULES, "train.schedule", t.schedule, " or ".join(SCHEDULES))

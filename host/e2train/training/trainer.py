@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.batches import augment, batch_indices
+from ..data.batches import augmentation, batch_indices
 from ..data.dataset import Dataset
 from ..device.base import Device
-from ..device.operations import WEIGHTS, Processor
+from ..device.operations import WEIGHTS, processor_once
 from ..errors import UserError
 from ..methods.sgd import Sgd
 from ..methods.signsgd import signs
 from ..methods.smd import dropped
 from ..methods.swa import WeightAverage
 from ..network.parameters import Parameters
+from ..processor import Moves, processor
 from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..runs.events import EventLog, TimingLog
 from . import record
@@ -188,9 +189,9 @@ class Trainer:
         if e.method.update == "signsgd":
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
-        self.optimiser.step(network.parameters, gradients, rate)
+        self.optimiser.step(network.parameters, gradients, rate, e.sign_rate(iteration))
         updated = sum(g.size for name, g in gradients.items() if name.endswith(".weight"))
-        self.parts.counter.record(Processor(WEIGHTS, updated))
+        self.parts.counter.record(processor_once(WEIGHTS, updated))
         self._learn_to_skip(iteration)
         self.run_count += 1
         self.tallies.add_loss(outcome.loss)
@@ -207,7 +208,10 @@ class Trainer:
         chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
         images = data.train_images[chosen]
         if e.data.augment:
-            images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
+            drawn = augmentation(len(chosen), iteration, e.train.seed, data.shift)
+            mirrored = drawn.mirrored if data.mirror else np.zeros(len(chosen), bool)
+            moves = Moves(drawn.down, drawn.right, mirrored, data.shift)
+            images = processor().move(images, moves, np.asarray(data.mean, np.uint8))
         return images, data.train_labels[chosen]
 
     def _learn_to_skip(self, iteration: int) -> None:

@@ -37,6 +37,9 @@ ENTRY_BEATS = 3  # of a line of a move's table
 SHARES = 20  # steps of the predicted share at which PSG is modelled; straight lines between
 
 
+_Between = tuple[tuple[float, float], ...]  # each field of a tally, and its rise to the next share
+
+
 @dataclass(frozen=True)
 class Launched:
     """One operation (of a long reduction a few launches): what it is, its tally and its ideal.
@@ -157,6 +160,13 @@ def _psg_total(geometry: Geometry, samples: int, step: int, hardware: Hardware) 
     return psg_of_share(geometry, samples, step / SHARES, hardware).total
 
 
+@lru_cache(maxsize=8192)
+def _shares(geometry: Geometry, samples: int, step: int, hardware: Hardware) -> _Between:
+    low = _psg_total(geometry, samples, step, hardware)
+    high = _psg_total(geometry, samples, step + 1, hardware)
+    return tuple((a, b - a) for a, b in zip(vars(low).values(), vars(high).values(), strict=True))
+
+
 def _interpolated(operation: Convolution, hardware: Hardware) -> Tally:
     """On the line through the two modelled shares nearest to the operation's own.
 
@@ -170,10 +180,14 @@ def _interpolated(operation: Convolution, hardware: Hardware) -> Tally:
         return _psg_total(geometry, samples, SHARES, hardware)
     step = min(int(share * SHARES), SHARES - 2)
     beyond = share * SHARES - step
-    low = _psg_total(geometry, samples, step, hardware)
-    high = _psg_total(geometry, samples, step + 1, hardware)
-    pairs = zip(vars(low).values(), vars(high).values(), strict=True)
-    return Tally(*(round(a + beyond * (b - a)) for a, b in pairs))
+    found = _shares(geometry, samples, step, hardware)
+    return Tally(*[round(a + beyond * rise) for a, rise in found])
+
+
+def psg_cost(operation: Convolution, hardware: Hardware) -> tuple[float, int]:
+    """Cycles and beats of PSG's pass to the weights, as `launched` has them."""
+    found = _interpolated(operation, hardware)
+    return found.cycles + HEADER.cycles, found.beats + HEADER.beats
 
 
 # ---- the vector unit ----------------------------------------------------------------------------

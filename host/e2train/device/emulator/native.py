@@ -14,6 +14,7 @@ import os
 import numpy as np
 
 from ...numerics.fixedpoint import round_shift, saturate
+from ..address import address as _at
 from ..base import Convolved, Device, Peaked, PsgResult, Tensor
 from ..geometry import Geometry
 from .library import GradientStore, NativeGeometry, describe, load
@@ -31,11 +32,6 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _at(array: np.ndarray) -> int:
-    address: int = array.__array_interface__["data"][0]  # array.ctypes.data, much quicker
-    return address
 
 
 def _int32(vector: np.ndarray) -> np.ndarray:
@@ -203,7 +199,15 @@ class NativeEmulator(Device):
         n, height, width, channels = stream.shape
         out = np.empty((n, channels), np.int64)
         self._library.e2_pool(
-            _at(stream), n, height, width, channels, row_step, column_step, _at(out), self.threads
+            _at(stream),
+            n,
+            height,
+            width,
+            channels,
+            row_step,
+            column_step,
+            _at(out),
+            self.threads,
         )
         return out
 
@@ -221,7 +225,13 @@ class NativeEmulator(Device):
         channels = g.shape[3]
         total, products = np.empty(channels, np.int64), np.empty(channels, np.int64)
         self._library.e2_gradient_sums(
-            _at(g), _at(y), g.size, channels, _at(total), _at(products), self.threads
+            _at(g),
+            _at(y),
+            g.size,
+            channels,
+            _at(total),
+            _at(products),
+            self.threads,
         )
         return total, products
 
@@ -335,7 +345,15 @@ class NativeEmulator(Device):
         n, wide = g.shape[0], g.shape[3]
         out = self._memory.empty((n, height, width, channels), np.int16)
         self._library.e2_shortcut_pad_backward(
-            _at(g), n, height, width, channels, stride, (wide - channels) // 2, wide, _at(out)
+            _at(g),
+            n,
+            height,
+            width,
+            channels,
+            stride,
+            (wide - channels) // 2,
+            wide,
+            _at(out),
         )
         return out
 

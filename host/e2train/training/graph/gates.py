@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...methods.slu_gates import HIDDEN, LEAST_PROBABILITY, MOST_PROBABILITY
+from ...numerics.gate_cell import HIDDEN, LEAST_PROBABILITY, MOST_PROBABILITY
 from ...numerics.portable import PRODUCT_BITS
 from . import real
 from .arithmetic import Tensor, Tensors

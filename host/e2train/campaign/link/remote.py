@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from powermeter.energy.clock import host_time_s
 
 from ... import __version__
+from ...errors import UserError
 from .address import Board
 from .clock import EXCHANGES, ClockReading, best_of
 from .ssh import BoardError, LinkLost, connected, library, over
@@ -99,6 +100,9 @@ class RemoteCell:
         answer = await clock.stdout.readline()
         came = host_time_s()
         if not answer.endswith("\n"):
+            ended = await clock.wait()
+            if ended.exit_status:  # None where the connection went
+                raise BoardError(await self._failed(self._board.program, ended))
             raise LinkLost(f"{self._board.address}: the clock there stopped answering")
         return sent, float(answer), came
 
@@ -128,8 +132,8 @@ class RemoteCell:
             f"echo $$ >pid; {train} >output.txt 2>&1; code=$?; "
             "echo $code >exit.part && mv exit.part exit"
         )
-        # A line of its own for everything that could keep the channel open, and a lock that is
-        # waited for, as somebody may just be trying whether it is held.
+        # The redirections let the channel close at once. The lock is waited for, as somebody may
+        # just be trying whether it is held.
         detached = f"setsid -f flock --no-fork -w 10 lock sh -c {shlex.quote(job)}"
         await self._shell(f"rm -f exit pid output.txt; {detached} </dev/null >/dev/null 2>&1")
 
@@ -173,8 +177,8 @@ class RemoteCell:
 
     # ---- its files ------------------------------------------------------------------------------
 
-    async def pull(self, name: str, here: Path) -> bytes:
-        """Append to `here` what the board's file holds beyond it; returns what is new.
+    async def pull(self, name: str, here: Path) -> bool:
+        """Append to `here` what the board's file holds beyond it; whether there was anything.
 
         A file that is not there yet is empty. Where the board's is shorter it was begun anew, and
         so is this one.
@@ -184,21 +188,19 @@ class RemoteCell:
             try:
                 size = (await self._sftp.stat(path)).size or 0
             except library().SFTPNoSuchFile:
-                return b""
+                return False
             have = here.stat().st_size if here.exists() else 0
             if size < have:
                 here.unlink()
                 have = 0
-            new = bytearray()
+            begin = have
             if size > have:
                 async with self._sftp.open(path, "rb") as remote:
-                    with open(here, "ab") as local:
-                        while data := await remote.read(_CHUNK, have + len(new)):
-                            assert isinstance(data, bytes)  # of a file opened as bytes
-                            local.write(data)
-                            local.flush()
-                            new += data
-        return bytes(new)
+                    while data := await remote.read(_CHUNK, have):
+                        assert isinstance(data, bytes)  # of a file opened as bytes
+                        _append(here, data)
+                        have += len(data)
+        return have > begin
 
     async def names(self, inside: str) -> list[str]:
         """Files of a folder and of the folders in it, relative to it; none where it is missing."""
@@ -255,6 +257,15 @@ class RemoteCell:
                 pass
         advice = " (the disk there is full: free some room and repeat the command)" if full else ""
         return f"{self._board.address}: {line}{advice}"
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Raises UserError where the disk here is full: that is no matter of the link."""
+    try:
+        with open(path, "ab") as stream:
+            stream.write(data)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
 def _from_home(path: str) -> str:

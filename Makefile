@@ -64,7 +64,7 @@ results: setup ## rebuild docs/results and docs/emulator: pages and figures from
 notebooks: setup ## build notebooks/*.ipynb and open them in JupyterLab
 	@$(PIP) install jupyterlab -c requirements/constraints.txt
 	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
-	@$(BIN)/jupyter-lab notebooks/1-quick-start.ipynb
+	@$(BIN)/jupyter-lab --ServerApp.root_dir='$(CURDIR)' notebooks/1-quick-start.ipynb
 
 csim: setup ## the HLS kernels under g++ against golden vectors, plain and sanitized
 	@$(MAKE) --no-print-directory -C hls csim PYTHON=../$(BIN)/python

@@ -229,7 +229,8 @@ class RemoteCell:
         folder = self._folder if where is None else where
         line = f"cd {shlex.quote(folder)} && {{ {command}; }}" if folder else command
         with over(self._board.address):
-            done = await self._connection.run(line, check=False)
+            # by sh, whatever shell the user has there
+            done = await self._connection.run(f"sh -c {shlex.quote(line)}", check=False)
         if done.exit_status is None and done.exit_signal is None:
             raise LinkLost(f"{self._board.address}: the connection was closed")
         if done.exit_status:

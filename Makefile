@@ -14,7 +14,7 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo results csim csynth cosim ip bitstream mutate fuzz clean
+.PHONY: help setup check lint test demo results notebooks csim csynth cosim ip bitstream mutate fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,11 @@ demo: setup ## train six methods on the embedded data and write runs/demo/report
 results: setup ## rebuild docs/results and docs/emulator: pages and figures from packed runs and data
 	@$(BIN)/e2train results build docs/results
 	@$(BIN)/e2train bench page docs/emulator
+
+notebooks: setup ## build notebooks/*.ipynb and open them in JupyterLab
+	@$(PIP) install jupyterlab -c requirements/constraints.txt
+	@$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
+	@$(BIN)/jupyter-lab --ServerApp.root_dir='$(CURDIR)' notebooks/1-quick-start.ipynb
 
 csim: setup ## the HLS kernels under g++ against golden vectors, plain and sanitized
 	@$(MAKE) --no-print-directory -C hls csim PYTHON=../$(BIN)/python

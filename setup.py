@@ -49,7 +49,7 @@ setup(
         "link": ["asyncssh"],
         "images": ["pillow"],
         "models": ["onnx", "onnxruntime", "qonnx", "safetensors"],
-        "notebooks": ["ipykernel", "jupytext", "nbclient"],
+        "notebooks": ["ipykernel", "ipywidgets", "jupytext", "nbclient"],
         "modbus": ["pymodbus==3.16.1"],
         "scpi": ["pyvisa", "pyvisa-py"],
         "cluster": ["dask", "distributed"],

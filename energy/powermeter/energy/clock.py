@@ -20,14 +20,29 @@ from typing import Any, NamedTuple
 
 #: Limit of the host's own clock rate: an ordinary crystal, not disciplined.
 HOST_CLOCK_LIMIT = 50e-6
-_EPOCH_S = time.time() - time.monotonic()
+_epoch_s = time.time() - time.monotonic()
 _MOST_VERTICES = 256
 _CLASH = 4.0  # standard uncertainties beyond the data sheet's limit
 
 
 def host_time_s() -> float:
     """Seconds since 1970 as of this process's start, steady since: no clock adjustment shows."""
-    return _EPOCH_S + time.monotonic()
+    return _epoch_s + time.monotonic()
+
+
+def host_epoch_s() -> float:
+    """Where this process's host time begins: for a process that is to count as this one does."""
+    return _epoch_s
+
+
+def count_from(epoch_s: float) -> None:
+    """Count host time as the process does whose `host_epoch_s()` is given, on the same machine.
+
+    Each process reads the system's clock once. Where that was set in between, two of them would
+    disagree.
+    """
+    global _epoch_s
+    _epoch_s = epoch_s
 
 
 class ClockLine(NamedTuple):

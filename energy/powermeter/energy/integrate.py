@@ -371,6 +371,48 @@ class WindowIntegral:
         return until_s > begin and since_s < end
 
 
+class EnergyCurve:
+    """Second pass: the energy from one host time up to each of several later ones."""
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        begin_s: float,
+        ends: Sequence[float],
+        lines: Sequence[ClockLine | None],
+        limits: Limits | None,
+    ) -> None:
+        self._begin_s, self._ends, self._lines = begin_s, list(ends), lines
+        self._limits = limits
+        self._stretch = 0
+        self._integral = RunningIntegral(instrument)
+        self._found: list[WindowResult] = []
+
+    def take(self, event: NamedTuple, host_s: float) -> None:
+        """See `RunningIntegral.take`."""
+        if isinstance(event, Sample):
+            line = self._lines[self._stretch] if self._stretch < len(self._lines) else None
+            if line is None:
+                raise MeterError(_CHANGED)
+            time_s = line.host(event.device_time_s)
+            self._settle(time_s)
+            if time_s < self._begin_s:
+                return
+        elif _breaks(event):
+            self._stretch += 1
+        self._integral.take(event, host_s)
+
+    def results(self) -> list[WindowResult]:
+        """One for each end, in their order."""
+        self._settle(math.inf)
+        return self._found
+
+    def _settle(self, time_s: float) -> None:
+        """No more readings come for the ends before `time_s`."""
+        while len(self._found) < len(self._ends) and self._ends[len(self._found)] < time_s:
+            self._found.append(self._integral.result(self._limits))
+
+
 class _Findings(NamedTuple):
     """What else a result depends upon: lengths in seconds, uncertainties in joules, counts."""
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from powermeter.energy.clock import host_time_s
+from powermeter.energy.clock import count_from, host_epoch_s, host_time_s
 from powermeter.energy.integrate import Limits, WindowResult
 from powermeter.errors import MeterError, PortBusyError, RecordingError, described
 from powermeter.events import End
@@ -70,7 +70,9 @@ class RecorderProcess:
         theirs.close()
         self._connection = Connection(ours.detach())
         try:
-            self.meta: dict[str, Any] = self._ask(driver, port, folder, settings, resume)
+            self.meta: dict[str, Any] = self._ask(
+                host_epoch_s(), driver, port, folder, settings, resume
+            )
         except MeterError:
             self.stop()
             raise
@@ -156,7 +158,8 @@ class RecorderProcess:
 
 def serve(connection: Connection) -> None:
     """Open the meter that the first message names, record it, answer until the other end closes."""
-    number, (driver, port, folder, settings, resume) = connection.recv()
+    number, (epoch_s, driver, port, folder, settings, resume) = connection.recv()
+    count_from(epoch_s)
     try:
         recorder = _start(driver, port, folder, settings, resume)
     except MeterError as error:

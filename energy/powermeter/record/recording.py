@@ -13,19 +13,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from powermeter.energy.integrate import (
     ClockSurvey,
+    EnergyCurve,
     Instrument,
     Limits,
     RunningIntegral,
     WindowIntegral,
     WindowResult,
 )
+from powermeter.energy.sums import Window
 from powermeter.errors import MeterError, RecordingError, described
 from powermeter.events import End, Sample
 from powermeter.meters.meter import Meter
@@ -118,21 +120,71 @@ def integrate_folder(
     death where the recording does not: no window beyond its last reading is then valid.
     """
     meta = read_meta(folder)
-    instrument = Instrument.of(meta)
     if begin_s is None and end_s is None:
-        whole = RunningIntegral(instrument)
+        whole = RunningIntegral(Instrument.of(meta))
         replay(folder, meta, whole.take)
         return whole.result(limits)
-    survey = ClockSurvey(instrument)
+    survey, (first, last) = _survey(folder, meta)
+    window = (first if begin_s is None else begin_s, last if end_s is None else end_s)
+    return _integrate(folder, meta, survey, [window], limits, died)[0]
+
+
+def integrate_windows(
+    folder: Path,
+    windows: Sequence[Window],
+    limits: Limits | None = None,
+    died: str = "",
+) -> list[WindowResult]:
+    """As `integrate_folder`, of several windows (begin, end) of host time; reads everything twice.
+
+    `MeterError` for a window that does not end after it begins.
+    """
+    meta = read_meta(folder)
+    survey, _ = _survey(folder, meta)
+    return _integrate(folder, meta, survey, windows, limits, died)
+
+
+def energy_until(
+    folder: Path, begin_s: float, ends: Sequence[float], limits: Limits | None = None
+) -> list[WindowResult]:
+    """The energy from `begin_s` up to each of `ends` (host times, ascending): a run's curve.
+
+    Of whole readings only, as a session's `energy()` is. Reads the recording twice.
+    """
+    meta = read_meta(folder)
+    survey, _ = _survey(folder, meta)
+    curve = EnergyCurve(Instrument.of(meta), begin_s, ends, survey.lines(), limits)
+    replay(folder, meta, curve.take)
+    return curve.results()
+
+
+def _survey(folder: Path, meta: dict[str, Any]) -> tuple[ClockSurvey, Window]:
+    """The clock's lines of a recording, and the host times of its first and last reading."""
+    survey = ClockSurvey(Instrument.of(meta))
     replay(folder, meta, survey.take)
     extent = survey.extent()
     if extent is None:
         raise RecordingError(f"{folder}: the recording holds no reading")
-    begin = extent[0] if begin_s is None else begin_s
-    end = extent[1] if end_s is None else end_s
-    integral = WindowIntegral(instrument, (begin, end), survey.lines())
-    replay(folder, meta, integral.take)
-    return integral.result(limits, died)
+    return survey, extent
+
+
+def _integrate(
+    folder: Path,
+    meta: dict[str, Any],
+    survey: ClockSurvey,
+    windows: Sequence[Window],
+    limits: Limits | None,
+    died: str,
+) -> list[WindowResult]:
+    instrument, lines = Instrument.of(meta), survey.lines()
+    integrals = [WindowIntegral(instrument, window, lines) for window in windows]
+
+    def take(event: NamedTuple, host_s: float) -> None:
+        for integral in integrals:
+            integral.take(event, host_s)
+
+    replay(folder, meta, take)
+    return [integral.result(limits, died) for integral in integrals]
 
 
 def replay(folder: Path, meta: dict[str, Any], take: Callable[[NamedTuple, float], None]) -> None:

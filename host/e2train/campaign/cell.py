@@ -26,6 +26,9 @@ from ..training.experiment import Experiment
 from ..training.trainer import OnMiniBatch, Trainer
 from .idle import NetEnergy, above_idle, measure_idle
 from .lease import Heartbeat, Stopped
+from .link.address import Board
+from .link.cell import BoardCell, train_on_board
+from .link.ssh import LinkRefused
 from .plan import RESTART, experiment_from
 from .schema import RESULT_COLUMNS
 from .store import FAILED, FINISHED, INTERRUPTED, WAITING, WORK_S, Claim, Store
@@ -38,7 +41,10 @@ CELLS = "cells"
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know. Paths must mean the same on the worker as here."""
+    """What a worker needs to know. Paths must mean the same on the worker as here.
+
+    Where there is a `board`, cells train there, and `device` and `data` are told with it.
+    """
 
     folder: str
     cell: str
@@ -49,6 +55,7 @@ class Job:
     settle_s: float
     interrupted: str
     lease_s: float
+    board: Board | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,9 @@ def run_cell(job: Job) -> CellOutcome:
         except Stopped as stop:
             store.release(claim, WAITING, INTERRUPTED)
             return CellOutcome(job.cell, STOPPED, str(stop))
+        except LinkRefused:  # so will it be for every other cell
+            store.release(claim, WAITING, INTERRUPTED)
+            raise
         except (UserError, MeterError, OSError) as error:
             return _failed(store, claim, str(error))
         except Exception as error:
@@ -122,17 +132,37 @@ def _work(
     if job.interrupted == RESTART:
         _set_aside(folder)
     experiment = _experiment(store, folder, job.cell)
-    chosen, seed = experiment.data, experiment.train.seed
-    dataset = load_dataset(chosen.name, job.data, chosen.split_seed, chosen.validation, chosen.half)
     settle_s = job.settle_s if job.meter.partition(":")[2] else 0.0  # nothing to settle otherwise
 
     def idle(name: str) -> WindowResult | None:
         heart.note(phase=f"idle {name}")
         if job.idle_s:
             heart.wait(settle_s)
+        seed = experiment.train.seed
         return measure_idle(job.meter, folder / f"idle-{name}", job.idle_s, seed, heart)
 
-    before = idle("before")
+    if job.board is None:
+        before = idle("before")
+        result, window = _train_here(job, experiment, folder, heart)
+    else:
+        anew = job.interrupted == RESTART
+        work = BoardCell(job.board, job.cell, folder, experiment, job.meter, anew, idle)
+        result, window, before = train_on_board(work, heart)
+    after = idle("after")
+    heart.note(phase="writing")
+    net = above_idle(window, before, after)
+    row = _row(claim, result, window, before, after, net, folder)
+    row["attempts"] = len(store.rows("SELECT 1 FROM attempts WHERE cell = ?", (job.cell,)))
+    assert row.keys() == RESULT_COLUMNS.keys()
+    return row, _points(job.cell, folder)
+
+
+def _train_here(
+    job: Job, experiment: Experiment, folder: Path, heart: Heartbeat
+) -> tuple[dict[str, Any], WindowResult | None]:
+    """Train in this process; the run's result and its window."""
+    chosen = experiment.data
+    dataset = load_dataset(chosen.name, job.data, chosen.split_seed, chosen.validation, chosen.half)
     with ExitStack() as stack:
         device = None
         if experiment.method.arithmetic == "fixed":
@@ -142,14 +172,7 @@ def _work(
         )
         write_text(folder / "experiment.toml", experiment.as_toml())
         result = trainer.run(_progress(trainer, heart))
-        window = trainer.energy.window
-    after = idle("after")
-    heart.note(phase="writing")
-    net = above_idle(window, before, after)
-    row = _row(claim, result, window, before, after, net, folder)
-    row["attempts"] = len(store.rows("SELECT 1 FROM attempts WHERE cell = ?", (job.cell,)))
-    assert row.keys() == RESULT_COLUMNS.keys()
-    return row, _points(job.cell, folder)
+        return result, trainer.energy.window
 
 
 def _experiment(store: Store, folder: Path, cell: str) -> Experiment:

@@ -18,6 +18,7 @@ from .store import CellProgress, Claim, Store, StoreLocked
 
 LEASE_S = 30.0
 BEAT_S = 1.0
+PAUSED = "paused"
 
 
 class Stopped(Exception):
@@ -52,6 +53,11 @@ class Heartbeat:
         if self._reason is not None:
             raise Stopped(self._reason)
 
+    @property
+    def paused(self) -> bool:
+        """Whether the cell stops because the campaign was paused."""
+        return self._reason == PAUSED
+
     def wait(self, seconds: float) -> None:
         """Let time pass, or raise Stopped earlier."""
         until = time.monotonic() + seconds
@@ -66,7 +72,7 @@ class Heartbeat:
                 if not self._store.renew(self._claim, self._progress):
                     self._reason = "another worker took the cell over"
                 elif self._store.paused:
-                    self._reason = "paused"
+                    self._reason = PAUSED
                 renewed = time.monotonic()
             except StoreLocked:
                 pass  # nobody else can take the cell either while the file is locked

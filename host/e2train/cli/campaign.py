@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     from ..campaign.cell import Job
+    from ..campaign.link.address import Board
     from ..campaign.plan import Campaign
     from ..campaign.pools import Pool
     from ..campaign.store import Store
@@ -52,6 +54,26 @@ def run(
     lease: Annotated[
         float, typer.Option(min=1.0, help="Seconds after which a silent worker loses its cell.")
     ] = 30.0,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER@HOST[:PORT]",
+            help="Train there over SSH; the meter is read here. --device and --data are then "
+            "the board's.",
+        ),
+    ] = None,
+    board_program: Annotated[
+        str, typer.Option(help="The command e2train on the board, where it is not in the PATH.")
+    ] = "e2train",
+    board_folder: Annotated[
+        str | None, typer.Option(help="Folder on the board [e2train-campaigns/NAME-ID].")
+    ] = None,
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for the password of the board's user.")
+    ] = False,
+    overlay: Annotated[
+        str | None, typer.Option(help="Overlay file on the board, for --device zynq.")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress on the terminal.")] = False,
 ) -> None:
     """Run the campaign, or what is left of it: the same command goes on after any interruption."""
@@ -66,24 +88,40 @@ def run(
     real = _check_meter(meter or campaign.meter, "--meter" if meter else f"{file}: meter")
     if real and scheduler is None and workers > 1:
         raise UserError(f"--workers {workers}: one meter measures one cell at a time")
+    link = _LinkOptions(board, board_program, board_folder, password, device, data, overlay)
+    link.check(workers, scheduler)
     store = Store.create(folder)
     meter = meter or store.get("meter") or campaign.meter
     real = _check_meter(meter, "--meter")
     if scheduler is None:  # a cluster's workers have disks and ports of their own
-        _check_data(campaign, data)
+        if board is None:
+            _check_data(campaign, data)
         _check_port(meter, real)
     store.enter(campaign, meter)
+    there = link.opened(store, campaign.name, real)
     try:
         with ExitStack() as stack:
             store = Store(folder, WORK_S, lambda line: say(line))
             tick, say = _display(stack, store, folder, quiet)
             pool = _pool(scheduler, workers, real)
-            job = _job(campaign, folder, device, meter, data, lease)
+            job = _job(campaign, folder, device, meter, data, lease, there)
             Coordinator(store, pool, job, say, tick).run()
     finally:
         with suppress(UserError):  # of a file that cannot be read, what came before says more
             write_live_page(folder, snapshot(Store(folder)), over=True)
     typer.echo(f"{campaign.name}: {verdict(store, folder)}")
+
+
+@app.command(hidden=True)
+def clock() -> None:
+    """Answer each line with this machine's clock: what `run --board` compares its own with."""
+    import sys
+
+    from ..runs.events import boot_id, raw_clock_s
+
+    print(boot_id(), flush=True)
+    for _ in sys.stdin:
+        print(repr(raw_clock_s()), flush=True)
 
 
 @app.command()
@@ -138,6 +176,59 @@ def export(
     typer.echo(f"{cells}, {points}")
 
 
+@dataclass(frozen=True)
+class _LinkOptions:
+    """The options of `run` that tell of a board."""
+
+    board: str | None
+    program: str
+    folder: str | None
+    password: bool
+    device: str
+    data: Path | None
+    overlay: str | None
+
+    def check(self, workers: int, scheduler: str | None) -> None:
+        """Raise UserError for options that do not go together."""
+        if self.board is None:
+            for option, given in (
+                ("--board-folder", self.folder is not None),
+                ("--password", self.password),
+                ("--overlay", self.overlay is not None),
+            ):
+                if given:
+                    raise UserError(f"{option}: goes with --board USER@HOST")
+        elif scheduler is not None:
+            raise UserError("--board and --scheduler do not go together: one board, one computer")
+        elif workers > 1:
+            raise UserError(f"--workers {workers}: one board trains one cell at a time")
+
+    def opened(self, store: Store, name: str, metered: bool) -> Board | None:
+        """The board, once it has answered; None where cells train here. Raises UserError."""
+        from ..campaign.link.address import Board, parse_address
+        from ..campaign.link.check import board_folder, check_board, keep_to
+
+        keep_to(store, self.board is not None)
+        if self.board is None:
+            return None
+        address = parse_address(self.board)
+        word = None
+        if self.password:
+            word = typer.prompt(f"Password of {address}", hide_input=True, err=True)
+        folder = self.folder or board_folder(store, name)
+        found = Board(
+            address=address,
+            program=self.program,
+            folder=folder.removeprefix("~/").rstrip("/") or ".",
+            device=self.device,
+            data=None if self.data is None else str(self.data),
+            overlay=self.overlay,
+            password=word,
+        )
+        typer.echo(check_board(found, metered))
+        return found
+
+
 def _store(where: Path) -> Store:
     """The store of a campaign folder, or of the folder that a campaign file has by default."""
     from ..campaign.plan import load_campaign
@@ -184,7 +275,13 @@ def _pool(scheduler: str | None, workers: int, metered: bool) -> Pool:
 
 
 def _job(
-    campaign: Campaign, folder: Path, device: str, meter: str, data: Path | None, lease_s: float
+    campaign: Campaign,
+    folder: Path,
+    device: str,
+    meter: str,
+    data: Path | None,
+    lease_s: float,
+    board: Board | None,
 ) -> Job:
     """What every worker is told; the coordinator fills in the cell."""
     from ..campaign.cell import Job
@@ -194,11 +291,12 @@ def _job(
         cell="",
         device=device,
         meter=meter,
-        data=None if data is None else str(data.resolve()),
+        data=None if data is None or board is not None else str(data.resolve()),
         idle_s=campaign.idle_s,
         settle_s=campaign.settle_s,
         interrupted=campaign.interrupted,
         lease_s=lease_s,
+        board=board,
     )
 
 

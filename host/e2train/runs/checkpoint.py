@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,9 +34,20 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         _HEADER: np.frombuffer(header.encode(), np.uint8),
     }
     try:
-        write_atomically(path, lambda stream: np.savez(stream, **arrays))
+        write_atomically(path, lambda stream: _write_arrays(stream, arrays))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+def _write_arrays(stream: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    """As `np.savez`; but NumPy 1 leaves the archive open where a disk is full.
+
+    The archive then fails once more, and is heard, when it is collected.
+    """
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

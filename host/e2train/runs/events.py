@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,3 +36,31 @@ class EventLog:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+
+class TimingLog(EventLog):
+    """When things happened, on this machine's clock: what `events.jsonl` must not hold.
+
+    `clock` of each line counts seconds from an arbitrary start, one for each `boot` of the machine,
+    which stands in the line `began` of each process that worked on the run.
+    """
+
+    def begin(self, iteration: int) -> None:
+        """The run begins, or goes on, at `iteration` in this process."""
+        self.stamp("began", iteration=iteration, boot=boot_id())
+
+    def stamp(self, kind: str, **facts: Any) -> None:
+        """Append an event that happens now."""
+        self.write(kind, **facts, clock=raw_clock_s())
+
+
+def raw_clock_s() -> float:
+    """Seconds of the machine's crystal, which nobody sets or slews (CLOCK_MONOTONIC_RAW)."""
+    return time.clock_gettime(getattr(time, "CLOCK_MONOTONIC_RAW", time.CLOCK_MONOTONIC))
+
+
+def boot_id() -> str:
+    """What tells one start of this machine from the next; empty where the system does not say."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""

@@ -29,7 +29,7 @@ from ..methods.swa import WeightAverage
 from ..network.parameters import Parameters
 from ..processor import Moves, processor
 from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ..runs.events import EventLog
+from ..runs.events import EventLog, TimingLog
 from . import record
 from .assembly import assemble
 from .evaluate import Accuracy, evaluate
@@ -101,7 +101,7 @@ class Trainer:
             board=saved.get("board"),
         )
         self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
-        self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
+        self.timing = TimingLog(folder / "timing.jsonl", saved.get("timing", 0))
         self._graph = None if graph is None or self._last_only else self._graph_on(graph)
 
     def _graph_on(self, where: str) -> GraphRun:
@@ -132,6 +132,7 @@ class Trainer:
         if self.iteration == 0:
             facts = record.start(e, self.dataset, self.parts.spec, self.energy.board_model)
             self.events.write("start", **facts)
+        self.timing.begin(self.iteration)
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
         while self.iteration < total:
@@ -287,7 +288,7 @@ class Trainer:
         each = (now - self._clock) / self.experiment.train.log_every
         self.seconds += now - self._clock
         self._clock = now
-        self.timing.write(
+        self.timing.stamp(
             "time", iteration=self.iteration, seconds=now - started, seconds_per_iteration=each
         )
 
@@ -308,6 +309,7 @@ class Trainer:
             weights="current" if parameters is None else "swa",
             **self._standing(),
         )
+        self.timing.stamp("evaluated", iteration=self.iteration)
         return found
 
     def _finish(self) -> dict[str, Any]:
@@ -320,6 +322,7 @@ class Trainer:
             self.energy.settle()
             final = self._evaluate(averaged)
         self.seconds += time.monotonic() - self._clock
+        self.timing.stamp("ended", iteration=self.iteration)
         self.energy.close()  # before the result: its joules are those of a recording that is whole
         self.events.write("end", iteration=self.iteration)
         self.events.sync()
@@ -369,6 +372,7 @@ class Trainer:
     def _checkpoint(self) -> None:
         self.energy.settle()
         self._stop_if_broken()
+        self.timing.stamp("checkpoint", iteration=self.iteration)
         arrays = {
             f"{group}/{name}": array
             for group, table in self._groups().items()

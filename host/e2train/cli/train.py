@@ -154,7 +154,7 @@ def _refused(job: Future[None]) -> bool:
 
 def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
     """Train one experiment and write its record to the run folder."""
-    from ..data.load import load_data
+    from ..data.load import load_data, open_arrivals
     from ..training.experiment import load_experiment
     from ..training.trainer import TimeIsUp, Trainer
 
@@ -166,7 +166,7 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
     _prepare(folder)
     dataset = load_data(chosen.data, options.data)
     for note in dataset.notes:
-        print(f"e2train: {note}", file=sys.stderr)
+        _tell(note)
     with ExitStack() as stack:
         graph = CUDA if options.backend == CUDA else None
         if graph:
@@ -183,8 +183,11 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
                 meter=options.meter,
                 resume=options.resume,
                 graph=graph,
+                arrivals=open_arrivals(chosen.data, options.data, dataset, _tell),
             )
         )
+        for note in trainer.notes:
+            _tell(note)
         # only now: a run that cannot be resumed with this experiment keeps its own
         write_text(folder / SETTINGS, chosen.as_toml())
         shown = _progress(stack, chosen.name, options.quiet, trainer.iteration)
@@ -201,6 +204,10 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
             typer.echo(f"{chosen.name}: stopped, {done}; go on with --resume; {folder}")
             return
     _say(folder, result["cell"])
+
+
+def _tell(note: str) -> None:
+    print(f"e2train: {note}", file=sys.stderr)
 
 
 def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: ignore[no-untyped-def]

@@ -31,6 +31,7 @@ from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..runs.events import EventLog
 from . import record
 from .assembly import assemble
+from .bring import Brought, bring
 from .evaluate import Accuracy, evaluate
 from .experiment import Experiment
 from .finetune import LAST_LAYER, start_from
@@ -71,10 +72,9 @@ class Trainer:
             )
         self.parts = assemble(experiment, dataset, device)
         self.network = self.parts.network
-        if experiment.finetune.checkpoint:
-            start_from(
-                Path(experiment.finetune.checkpoint), self.parts.spec.name, self.network.parameters
-            )
+        self.brought: Brought | None = None
+        if not (resume and self.checkpoint_path.exists()):
+            self._start_from(experiment)
         train = experiment.train
         self.optimiser = Sgd(
             self.network.parameters, train.momentum, train.weight_decay, train.sign_weight_decay
@@ -102,6 +102,14 @@ class Trainer:
         self.events = EventLog(folder / "events.jsonl", saved.get("events", 0))
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
         self._graph = None if graph is None or self._last_only else self._graph_on(graph)
+
+    def _start_from(self, experiment: Experiment) -> None:
+        """Take over what fine-tuning starts from; a checkpoint of this very run has it already."""
+        finetune = experiment.finetune
+        if finetune.checkpoint:
+            start_from(Path(finetune.checkpoint), self.parts.spec.name, self.network.parameters)
+        if finetune.weights:
+            self.brought = bring(experiment, self.dataset, self.parts)
 
     def _graph_on(self, where: str) -> GraphRun:
         from .graph.run import GraphRun  # needs torch
@@ -131,6 +139,8 @@ class Trainer:
         if self.iteration == 0:
             facts = record.start(e, self.dataset, self.parts.spec, self.energy.board_model)
             self.events.write("start", **facts)
+            if self.brought is not None:
+                self.events.write("weights", **self.brought.facts())
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
         while self.iteration < total:
@@ -176,7 +186,7 @@ class Trainer:
     def _last_only(self) -> bool:
         """Whether the classifier alone is trained, and all else (gates too) stays as it is."""
         finetune = self.experiment.finetune
-        return finetune.checkpoint is not None and finetune.mode == LAST_LAYER
+        return finetune.starts_from is not None and finetune.mode == LAST_LAYER
 
     def mini_batch(self, iteration: int) -> float:
         """Train on the mini-batch offered at `iteration`; returns its loss."""

@@ -20,7 +20,7 @@ from engine_parts import emulator
 # The finders of sys.path skip the blocked packages, as where they are not installed.
 BOARD = """
 import sys
-BLOCKED = {"torch", "matplotlib", "sklearn", "scipy"}
+BLOCKED = {"torch", "matplotlib", "sklearn", "scipy", "PIL", "onnx"}
 
 class Without:
     def __init__(self, finder):

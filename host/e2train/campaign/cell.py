@@ -17,7 +17,7 @@ from typing import Any
 
 from powermeter import MeterError, WindowResult
 
-from ..data.load import load_dataset
+from ..data.load import load_data
 from ..device import open_device
 from ..errors import UserError
 from ..files import locked, write_text
@@ -122,8 +122,8 @@ def _work(
     if job.interrupted == RESTART:
         _set_aside(folder)
     experiment = _experiment(store, folder, job.cell)
-    chosen, seed = experiment.data, experiment.train.seed
-    dataset = load_dataset(chosen.name, job.data, chosen.split_seed, chosen.validation, chosen.half)
+    seed = experiment.train.seed
+    dataset = load_data(experiment.data, None if job.data is None else Path(job.data))
     settle_s = job.settle_s if job.meter.partition(":")[2] else 0.0  # nothing to settle otherwise
 
     def idle(name: str) -> WindowResult | None:

@@ -57,7 +57,7 @@ def sign_errors(
     data: Annotated[Path | None, typer.Option(help="Folder that holds the data set.")] = None,
 ) -> None:
     """Train for a while, then count wrong signs for many widths and thresholds of the predictor."""
-    from ..data.load import load_dataset
+    from ..data.load import load_data
     from ..device import open_device
     from ..files import write_text
     from ..methods.sign_errors import Grid
@@ -75,8 +75,7 @@ def sign_errors(
         )
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
-    own = chosen.data
-    dataset = load_dataset(own.name, data, own.split_seed, own.validation, own.half)
+    dataset = load_data(chosen.data, data)
     with open_device("emulator") as device:
         found = measure(
             chosen, dataset, device, iterations=after, mini_batches=batches, grid=Grid()

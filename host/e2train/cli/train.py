@@ -154,7 +154,7 @@ def _refused(job: Future[None]) -> bool:
 
 def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
     """Train one experiment and write its record to the run folder."""
-    from ..data.load import load_dataset
+    from ..data.load import load_data
     from ..training.experiment import load_experiment
     from ..training.trainer import TimeIsUp, Trainer
 
@@ -164,10 +164,9 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
         typer.echo(f"{folder}: already finished")
         return
     _prepare(folder)
-    settings = chosen.data
-    dataset = load_dataset(
-        settings.name, options.data, settings.split_seed, settings.validation, settings.half
-    )
+    dataset = load_data(chosen.data, options.data)
+    for note in dataset.notes:
+        print(f"e2train: {note}", file=sys.stderr)
     with ExitStack() as stack:
         graph = CUDA if options.backend == CUDA else None
         if graph:

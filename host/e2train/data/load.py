@@ -9,9 +9,9 @@ from pathlib import Path
 from e2train.data.cifar import LAYOUTS, load_cifar
 from e2train.data.dataset import Dataset, split_validation, take_half
 from e2train.data.digits import load_digits
+from e2train.data.own import load_own
+from e2train.data.settings import DATASETS, FOLDER, DataSettings
 from e2train.errors import UserError
-
-DATASETS = ("digits", *LAYOUTS)
 
 
 def default_folder() -> Path:
@@ -26,28 +26,49 @@ def load_dataset(
     validation: int = 0,
     half: str | None = None,
 ) -> Dataset:
-    """Load "digits", "cifar10" or "cifar100".
+    """Load "digits", "cifar10", "cifar100" or "folder", for the last with its usual settings.
+
+    The arguments are those of `DataSettings`, and `folder` as in `load_data`.
+    """
+    settings = DataSettings(name, validation=validation, half=half, split_seed=split_seed)
+    return load_data(settings, None if folder is None else Path(folder))
+
+
+def load_data(settings: DataSettings, folder: Path | None = None) -> Dataset:
+    """Load the data set of an experiment.
 
     Args:
-        name: one of `DATASETS`.
+        settings: what to load. `split_seed` decides which images validation and halves take; the
+            test set of a data set that has one never changes. Where `validation` is positive, that
+            many stratified training images replace the test set. `half` keeps that half of the
+            training set, each class divided evenly, before validation images are taken.
         folder: where CIFAR's files are, or the parent of their official sub-folder; None is
-            `default_folder()`. The digits need none.
-        split_seed: decides which images validation and halves take; the test set never changes.
-        validation: where positive, that many stratified training images replace the test set.
-        half: "first" or "second" keeps that half of the training set, each class divided evenly;
-            taken before validation images are.
+            `default_folder()`. Of "folder": its pictures, unless the settings name them. The digits
+            need none.
 
     Raises:
         UserError: unknown name, missing or damaged file, impossible split.
     """
+    name = settings.name
     if name == "digits":
         dataset = load_digits()
     elif name in LAYOUTS:
-        dataset = load_cifar(name, default_folder() if folder is None else Path(folder))
+        dataset = load_cifar(name, default_folder() if folder is None else folder)
+    elif name == FOLDER:
+        dataset = load_own(settings, own_path(settings, folder))
     else:
         raise UserError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
-    if half is not None:
-        dataset = take_half(dataset, half, split_seed)
-    if validation:
-        dataset = split_validation(dataset, validation, split_seed)
+    if settings.half is not None:
+        dataset = take_half(dataset, settings.half, settings.split_seed)
+    if settings.validation:
+        dataset = split_validation(dataset, settings.validation, settings.split_seed)
     return dataset
+
+
+def own_path(settings: DataSettings, folder: Path | None) -> Path:
+    """Where one's own pictures are; UserError where nothing says so."""
+    if settings.path is not None:
+        return Path(settings.path)
+    if folder is None:
+        raise UserError("data.name = 'folder' needs data.path, or --data FOLDER")
+    return folder

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checked import build, read_toml
-from ..data.dataset import HALVES
-from ..data.load import DATASETS
+from ..data.settings import DataSettings, check_data
 from ..errors import UserError
 from ..methods import psg
 from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
@@ -28,17 +27,6 @@ LARGEST_COUNT = (1 << 31) - 1  # of iterations, pictures a mini-batch
 LEAST_RATE = float(np.finfo(np.float32).smallest_normal)
 ARITHMETICS = ("float32", "fixed")
 UPDATES = ("sgd", "signsgd", "psg")
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """[data]: name, augmentation, validation pictures taken from the training set, half, seed."""
-
-    name: str = "digits"
-    augment: bool = True
-    validation: int = 0
-    half: str | None = None
-    split_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -266,10 +254,7 @@ def check(e: Experiment) -> None:
         network_spec(e.network, (3, 32, 32), 10)
     except UserError as error:
         raise UserError(f"network = {e.network!r}: {error}") from None
-    need(e.data.name in DATASETS, "data.name", e.data.name, " or ".join(DATASETS))
-    need(e.data.half in (None, *HALVES), "data.half", e.data.half, " or ".join(HALVES))
-    need(e.data.validation >= 0, "data.validation", e.data.validation, "0 or more")
-    need(0 <= e.data.split_seed < 1 << 64, "data.split_seed", e.data.split_seed, "0 to 2^64 - 1")
+    check_data(e.data)
     most = f"up to {LARGEST_COUNT}"
     for key in ("iterations", "batch", "log_every", "checkpoint_every"):
         value = getattr(t, key)

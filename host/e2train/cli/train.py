@@ -188,6 +188,9 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
         )
         for note in trainer.notes:
             _tell(note)
+        if trainer.brought is not None:
+            for line in trainer.brought.lines():
+                typer.echo(f"{chosen.name}: {line}")
         # only now: a run that cannot be resumed with this experiment keeps its own
         write_text(folder / SETTINGS, chosen.as_toml())
         shown = _progress(stack, chosen.name, options.quiet, trainer.iteration)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,10 +126,24 @@ class SwaSettings:
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """[finetune]: checkpoint to start from, and what to train."""
+    """[finetune]: checkpoint, or another program's weights, to start from; what to train.
+
+    new_classifier: replace that of the weights even where it has as many classes; mean, std: the
+    normalisation that they were trained with, a channel, on pixels from 0 to 1 as torchvision
+    counts them (else what the file says, or that of the data set).
+    """
 
     checkpoint: str | None = None
     mode: str = ALL_LAYERS
+    weights: str | None = None
+    new_classifier: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def starts_from(self) -> str | None:
+        """The file that training starts from; None where it starts anew."""
+        return self.checkpoint or self.weights
 
 
 @dataclass(frozen=True)
@@ -191,7 +206,7 @@ class Experiment:
             extras.append("stochastic depth")
         if self.swa.start < 1.0:
             extras.append("SWA")
-        if self.finetune.checkpoint:
+        if self.finetune.starts_from:
             extras.append(f"fine-tuning ({self.finetune.mode})")
         return " + ".join([base, *extras])
 
@@ -323,6 +338,21 @@ def check(e: Experiment) -> None:
     alone = not stop.patience or (e.swa.start == 1 and e.data.order != STREAM)
     beside = "0 with swa.start below 1 or data.order = 'stream'"
     need(alone, "early_stop.patience", stop.patience, beside)
-    need(e.finetune.mode in MODES, "finetune.mode", e.finetune.mode, " or ".join(MODES))
-    based = e.finetune.checkpoint is not None or e.finetune.mode == ALL_LAYERS
-    need(based, "finetune.mode", e.finetune.mode, "a finetune.checkpoint beside it")
+    _check_finetune(e.finetune, need)
+
+
+def _check_finetune(f: FinetuneSettings, need: Callable[[bool, str, object, str], None]) -> None:
+    need(f.mode in MODES, "finetune.mode", f.mode, " or ".join(MODES))
+    based = f.starts_from is not None or f.mode == ALL_LAYERS
+    need(based, "finetune.mode", f.mode, "a finetune.checkpoint or finetune.weights beside it")
+    one = not (f.checkpoint and f.weights)
+    need(one, "finetune.weights", f.weights, "no finetune.checkpoint beside it")
+    for key in ("new_classifier", "mean", "std"):
+        value = getattr(f, key)
+        need(not value or bool(f.weights), f"finetune.{key}", value, "finetune.weights beside it")
+    both = (f.mean is None) == (f.std is None)
+    need(both, "finetune.mean", f.mean, "finetune.mean and finetune.std together, or neither")
+    fractions = f.mean is None or all(0 <= m <= 1 for m in f.mean)
+    need(fractions, "finetune.mean", f.mean, "numbers from 0 to 1, one a channel")
+    wide = f.std is None or all(1e-3 <= s <= 10 for s in f.std)
+    need(wide, "finetune.std", f.std, "numbers from 0.001 to 10, one a channel")

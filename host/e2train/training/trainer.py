@@ -34,6 +34,7 @@ from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..runs.events import EventLog
 from . import record
 from .assembly import assemble
+from .bring import Brought, bring
 from .early_stop import Best, hold_out
 from .evaluate import Accuracy, evaluate
 from .experiment import LOSS, Experiment
@@ -44,6 +45,7 @@ from .tallies import Tallies
 if TYPE_CHECKING:
     from .graph.run import GraphRun
 
+CHECKPOINT = "checkpoint.npz"
 DIVERGED = 50.0  # times the loss of guessing
 OnMiniBatch = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
 
@@ -71,9 +73,8 @@ class Trainer:
 
         `arrivals`: where training pictures come from one by one, in place of the data set's.
         """
-        stop, base = experiment.early_stop, experiment.finetune.checkpoint
-        if base is not None:
-            dataset = normalised_as(Path(base), dataset)
+        stop = experiment.early_stop
+        dataset = self._normalised(experiment, dataset, folder, resume)
         self.held: tuple[Images, Labels] | None = None
         if stop.patience:
             dataset, images, labels = hold_out(dataset, stop.held_out, experiment.data.split_seed)
@@ -84,12 +85,13 @@ class Trainer:
             self._check_count()
         self.parts = assemble(experiment, dataset, device)
         self.network = self.parts.network
-        self.notes: list[str] = []
-        if base is not None:
-            self.notes = start_from(Path(base), self.parts.spec.name, self.network.parameters)
         self.choice = LossChoice(experiment.smd.drop) if experiment.smd.by == LOSS else None
         self.best = Best(stop.patience) if stop.patience else None
         self._stream_over = False
+        self.notes: list[str] = []
+        self.brought: Brought | None = None
+        if not (resume and self.checkpoint_path.exists()):
+            self._start_from(experiment)
         train = experiment.train
         self.optimiser = Sgd(
             self.network.parameters, train.momentum, train.weight_decay, train.sign_weight_decay
@@ -118,6 +120,16 @@ class Trainer:
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
         self._graph = None if graph is None or self._last_only else self._graph_on(graph)
 
+    @staticmethod
+    def _normalised(
+        experiment: Experiment, dataset: Dataset, folder: Path, resume: bool
+    ) -> Dataset:
+        """The pictures as the network knows them: of its own checkpoint, else of the base's."""
+        own, base = folder / CHECKPOINT, experiment.finetune.checkpoint
+        if base is None:
+            return dataset
+        return normalised_as(own if resume and own.exists() else Path(base), dataset)
+
     def _check_count(self) -> None:
         """UserError where the training set has too few pictures for what is asked."""
         e, count = self.experiment, len(self.dataset.train_labels)
@@ -129,6 +141,16 @@ class Trainer:
                 f"train.iterations = {e.offered}: with data.order = 'stream' each picture comes "
                 f"once, and {count} pictures are {most} mini-batches of {e.train.batch}"
             )
+
+    def _start_from(self, experiment: Experiment) -> None:
+        """Take over what fine-tuning starts from; a checkpoint of this very run has it already."""
+        finetune = experiment.finetune
+        if finetune.checkpoint:
+            self.notes = start_from(
+                Path(finetune.checkpoint), self.parts.spec.name, self.network.parameters
+            )
+        if finetune.weights:
+            self.brought = bring(experiment, self.dataset, self.parts)
 
     def _graph_on(self, where: str) -> GraphRun:
         if self.arrivals is not None or self.choice is not None or self.best is not None:
@@ -167,6 +189,8 @@ class Trainer:
                 e, self.dataset, self.parts.spec, self.energy.board_model, self.notes
             )
             self.events.write("start", **facts)
+            if self.brought is not None:
+                self.events.write("weights", **self.brought.facts())
         if self.arrivals is not None:
             self.arrivals.begin(self.folder, self.iteration * e.train.batch)
         started, self._clock = time.monotonic(), time.monotonic()
@@ -231,7 +255,7 @@ class Trainer:
     def _last_only(self) -> bool:
         """Whether the classifier alone is trained, and all else (gates too) stays as it is."""
         finetune = self.experiment.finetune
-        return finetune.checkpoint is not None and finetune.mode == LAST_LAYER
+        return finetune.starts_from is not None and finetune.mode == LAST_LAYER
 
     def mini_batch(self, iteration: int) -> float:
         """Train on the mini-batch offered at `iteration`; returns its loss.
@@ -447,7 +471,7 @@ class Trainer:
     @property
     def checkpoint_path(self) -> Path:
         """Where this run's checkpoint is."""
-        return self.folder / "checkpoint.npz"
+        return self.folder / CHECKPOINT
 
     def _groups(self) -> dict[str, dict[str, np.ndarray]]:
         groups = {

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 
-STEP = 0.1  # of the threshold's logarithm: half of ten mini-batches in a row move it by e^0.5
+# Of the threshold's logarithm. By how many mini-batches the dropped share is missed in the end is
+# the logarithm of the threshold's whole fall, divided by this.
+STEP = 0.2
 LEAST_LOSS = 1e-12
 
 

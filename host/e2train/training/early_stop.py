@@ -50,13 +50,13 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Images
 class Best:
     """The best state so far by top-1 on the held-out pictures, of equals that of the least loss.
 
-    `arrays`: copies by name; `arithmetic`: what else the arithmetic needs; `worse`: evaluations
+    `arrays`: copies by name; `besides`: JSON-able state that belongs to them; `worse`: evaluations
     since then; `iteration`: when it was, -1 for never.
     """
 
     patience: int
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    arithmetic: dict[str, Any] = field(default_factory=dict)
+    besides: dict[str, Any] = field(default_factory=dict)
     top1: float = -1.0
     loss: float = 0.0
     worse: int = 0
@@ -67,12 +67,12 @@ class Best:
         found: Accuracy,
         iteration: int,
         arrays: dict[str, np.ndarray],
-        arithmetic: dict[str, Any],
+        besides: dict[str, Any],
     ) -> None:
         """Compare an evaluation's state with the best one, and keep the better."""
         if (found.top1, -found.loss) > (self.top1, -self.loss) or self.iteration < 0:
             self.arrays = {name: array.copy() for name, array in arrays.items()}
-            self.arithmetic, self.worse = arithmetic, 0
+            self.besides, self.worse = besides, 0
             self.top1, self.loss, self.iteration = found.top1, found.loss, iteration
         else:
             self.worse += 1
@@ -84,7 +84,7 @@ class Best:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, beside `arrays`."""
-        names = ("arithmetic", "top1", "loss", "worse", "iteration")
+        names = ("besides", "top1", "loss", "worse", "iteration")
         return {name: getattr(self, name) for name in names}
 
     def restore(self, state: dict[str, Any]) -> None:

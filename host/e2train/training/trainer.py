@@ -404,7 +404,12 @@ class Trainer:
         """Evaluate on the held-out pictures, and keep the state if it is the best so far."""
         assert self.held is not None
         found = evaluate(self.network, *self.held)
-        best.note(found, self.iteration, self._learned(), self.network.arithmetic.state())
+        gates = self.parts.gates
+        besides = {
+            "arithmetic": self.network.arithmetic.state(),
+            "controller": {} if gates is None else dict(vars(gates.controller)),
+        }
+        best.note(found, self.iteration, self._learned(), besides)
         self.events.write(
             "held-out", iteration=self.iteration, top1=found.top1, loss=found.loss, worse=best.worse
         )
@@ -418,7 +423,9 @@ class Trainer:
         """Go back to the state that was best on the held-out pictures."""
         for name, array in self._learned().items():
             array[...] = best.arrays[name]
-        self.network.arithmetic.restore(best.arithmetic)
+        self.network.arithmetic.restore(best.besides["arithmetic"])
+        if self.parts.gates is not None:
+            vars(self.parts.gates.controller).update(best.besides["controller"])
         print(
             f"{self.experiment.name}: the best of the held-out pictures is iteration "
             f"{best.iteration} ({best.top1:.2f} %), which is kept",

@@ -30,6 +30,7 @@ from ..methods.signsgd import signs
 from ..methods.smd import dropped
 from ..methods.swa import WeightAverage
 from ..network.parameters import Parameters
+from ..runs.answers import answers_of, write_answers
 from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..runs.events import EventLog
 from . import record
@@ -459,6 +460,7 @@ class Trainer:
             iterations_run=self.run_count,
             seconds=self.seconds,
         )
+        write_answers(self.folder, answers_of(self.dataset, final.predicted, final.own))
         record.write_result(self.folder, result)
         return result
 

@@ -18,6 +18,7 @@ from e2train.cli import (
     data,
     device,
     divergence,
+    finetune,
     gates,
     hardware,
     report,
@@ -48,6 +49,7 @@ app.add_typer(campaign.app, name="campaign")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command()(train.train)
+app.command()(finetune.finetune)
 app.command()(bound.bound)
 app.command()(divergence.divergence)
 app.command()(gates.gates)

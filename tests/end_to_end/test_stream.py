@@ -48,7 +48,7 @@ by = "loss"
 def root(tmp_path: Path) -> Path:
     """Twelve pictures of each of three classes to train on, in the order of their times."""
     images, labels = digit_pictures(16, 3)
-    images, test = images[:, :, ::2], np.arange(len(labels)) % 4 == 3
+    images, test = images[:, ::2, ::2], np.arange(len(labels)) % 4 == 3
     write_folder(tmp_path / "own/train", images[~test], labels[~test])
     write_folder(tmp_path / "own/test", images[test], labels[test])
     order = np.random.default_rng(0).permutation(sorted((tmp_path / "own/train").glob("*/*.png")))

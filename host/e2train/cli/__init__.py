@@ -18,8 +18,10 @@ from e2train.cli import (
     data,
     device,
     divergence,
+    export,
     gates,
     hardware,
+    predict,
     report,
     results,
     train,
@@ -51,6 +53,8 @@ app.command()(train.train)
 app.command()(bound.bound)
 app.command()(divergence.divergence)
 app.command()(gates.gates)
+app.command("predict")(predict.predict_command)
+app.command("export")(export.export_command)
 app.command("cost")(cost.cost_command)
 
 

@@ -18,9 +18,11 @@ from e2train.cli import (
     data,
     device,
     divergence,
+    export,
     finetune,
     gates,
     hardware,
+    predict,
     report,
     results,
     train,
@@ -53,6 +55,8 @@ app.command()(finetune.finetune)
 app.command()(bound.bound)
 app.command()(divergence.divergence)
 app.command()(gates.gates)
+app.command("predict")(predict.predict_command)
+app.command("export")(export.export_command)
 app.command("cost")(cost.cost_command)
 
 

@@ -26,7 +26,7 @@ from ..weights.files import Weights, read_weights
 from ..weights.fit import Normalisation, fit, renormalise
 from .assembly import Parts
 from .evaluate import BATCH
-from .experiment import Experiment, FinetuneSettings
+from .experiment import ARITHMETICS, Experiment, FinetuneSettings
 
 PICTURE_UNIT = 128.0  # the integer network's pictures are (pixel - mean) x 2^-7
 SETTLING = 16  # mini-batches until the peaks that exponents start from are forgotten
@@ -134,10 +134,8 @@ def _normalisation(
                     f"finetune.{key} = {list(values)}: expected {channels} numbers, one a channel"
                 )
         return Normalisation(*(tuple(255.0 * v for v in t) for t in (chosen.mean, chosen.std)))
-    if weights.facts.get("arithmetic") == "fixed":
-        return input_of(dataset, True)
-    if weights.facts.get("arithmetic") == "float32":
-        return input_of(dataset, False)
+    if weights.facts.get("trained_in") in ARITHMETICS:  # a checkpoint of ours
+        return input_of(dataset, weights.facts["trained_in"] == "fixed")
     told = weights.facts.get("normalisation")
     if not isinstance(told, dict):
         return None

@@ -35,6 +35,7 @@ from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..runs.events import EventLog
 from . import record
 from .assembly import assemble
+from .averaging import renew_statistics
 from .bring import Brought, bring
 from .early_stop import Best, hold_out
 from .evaluate import Accuracy, evaluate
@@ -466,14 +467,10 @@ class Trainer:
 
     def _renew_statistics(self, averaged: Parameters) -> None:
         """Batch-norm statistics for averaged weights: means over mini-batches as in training."""
-        own, running = self.network.parameters, self.network.arithmetic.running
-        self.network.parameters = averaged
-        running.restart()
-        for index in range(self.experiment.swa.statistics_batches):
-            iteration = self.experiment.offered + index
-            self.network.logits(self._pictures(iteration)[0], iteration, training=True)
-        running.resume()
-        self.network.parameters = own
+        first = self.experiment.offered
+        iterations = range(first, first + self.experiment.swa.statistics_batches)
+        pictures = ((iteration, self._pictures(iteration)[0]) for iteration in iterations)
+        renew_statistics(self.network, averaged, pictures)
 
     # ---- checkpoints ----------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ def _checkpoint(path: Path) -> Weights:
     prefix = "parameters/"
     arrays = {n[len(prefix) :]: a for n, a in found.arrays.items() if n.startswith(prefix)}
     method = found.meta.get("experiment", {}).get("method", {})
-    return Weights(path, arrays, {"arithmetic": method.get("arithmetic")})
+    return Weights(path, arrays, {"trained_in": method.get("arithmetic")})
 
 
 def _safetensors(path: Path) -> Weights:

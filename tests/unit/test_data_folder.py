@@ -14,7 +14,10 @@ import pytest
 from PIL import Image
 
 from e2train.data import Dataset, DataSettings, cache, collection, load_data
+from e2train.device import open_device
 from e2train.errors import UserError
+from e2train.training.experiment import Experiment, MethodSettings, TrainSettings
+from e2train.training.trainer import Trainer
 from picture_folders import NAMES, break_files, digit_pictures, small_folder, write_folder
 
 SETTINGS = DataSettings("folder", size=16, colour=False)
@@ -346,3 +349,18 @@ def test_nothing_is_named_beyond_measure(tmp_path: Path) -> None:
 def test_no_folder_given() -> None:
     with pytest.raises(UserError, match="needs data"):
         load_data(SETTINGS)
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_larger_pictures_are_trained_on_in_integers(tmp_path: Path, size: int) -> None:
+    root = small_folder(tmp_path / "own", 3)
+    train = TrainSettings(iterations=1, batch=2, checkpoint_every=1)
+    data = DataSettings("folder", size=size)
+    experiment = Experiment("large", "resnet-8", data, train, MethodSettings("fixed", "psg"))
+    (tmp_path / "run").mkdir()
+    with open_device("emulator") as device:
+        trainer = Trainer(experiment, load_data(data, root), tmp_path / "run", device=device)
+        with trainer:
+            result = trainer.run()
+    stem = 3 * 16 * 9 * size * size
+    assert result["cell"]["evaluation_macs"] > stem and result["board"]["joules"] > 0

@@ -45,6 +45,7 @@ def test_the_conclusion_follows_the_numbers(tmp_path: Path) -> None:
                        (("good", 5.0), ("bad", -5.0), ("same", 0.0)))  # fmt: skip
     assert "The choice is worth its forward passes." in good
     assert "about as much work, it is worse, outside the confidence interval" in bad
+    assert "as many mini-batches trained on, the choice is neither better nor worse" not in good
     for text in (bad, same):
         assert "does not beat random dropping at the same work" in text
     assert good.startswith(f"# By hand\n{MADE}\n\n## What came out") and "old" not in good

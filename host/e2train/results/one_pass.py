@@ -136,11 +136,12 @@ def _told(found: Estimate, places: int = 1) -> str:
 
 def _verdict(found: Estimate) -> str:
     half = found.half or 0.0
+    told = f"({_told(found)} points)"
     if found.mean - half > 0:
-        return "better, outside the confidence interval"
+        return f"better, outside the confidence interval {told}"
     if found.mean + half < 0:
-        return "worse, outside the confidence interval"
-    return "not different, beyond the confidence interval"
+        return f"worse, outside the confidence interval {told}"
+    return f"neither better nor worse by more than the confidence interval {told}"
 
 
 def _conclusion(trials: list[Trial]) -> list[str]:
@@ -150,8 +151,7 @@ def _conclusion(trials: list[Trial]) -> list[str]:
         same, work = (trial.difference(CHOICE, other, "top1") for other in (CHANCE, SAME_WORK))
         lines.append(
             f"- **{trial.place}** (`{trial.name}`): with about as many mini-batches trained on, "
-            f"the choice is {_verdict(same)} ({_told(same)} points); with about as much work, it "
-            f"is {_verdict(work)} ({_told(work)} points)."
+            f"the choice is {_verdict(same)}; with about as much work, it is {_verdict(work)}."
         )
     beats = [trial.difference(CHOICE, SAME_WORK, "top1") for trial in trials]
     if all(one.mean - (one.half or 0.0) > 0 for one in beats):

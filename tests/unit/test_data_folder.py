@@ -351,16 +351,24 @@ def test_no_folder_given() -> None:
         load_data(SETTINGS)
 
 
-@pytest.mark.parametrize("size", [64, 96])
-def test_larger_pictures_are_trained_on_in_integers(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(("size", "method"), [(64, "fixed"), (96, "float32"), (96, "fixed")])
+def test_larger_pictures(tmp_path: Path, size: int, method: str) -> None:
+    """Integers average over powers of two alone, which 24x24 positions are not."""
     root = small_folder(tmp_path / "own", 3)
     train = TrainSettings(iterations=1, batch=2, checkpoint_every=1)
     data = DataSettings("folder", size=size)
-    experiment = Experiment("large", "resnet-8", data, train, MethodSettings("fixed", "psg"))
+    experiment = Experiment("large", "resnet-8", data, train, MethodSettings(method))
     (tmp_path / "run").mkdir()
     with open_device("emulator") as device:
-        trainer = Trainer(experiment, load_data(data, root), tmp_path / "run", device=device)
-        with trainer:
+
+        def made() -> Trainer:
+            return Trainer(experiment, load_data(data, root), tmp_path / "run", device=device)
+
+        if (size, method) == (96, "fixed"):
+            with pytest.raises(UserError, match="over 24x24 positions, and integers take only"):
+                made()
+            return
+        with made() as trainer:
             result = trainer.run()
     stem = 3 * 16 * 9 * size * size
     assert result["cell"]["evaluation_macs"] > stem and result["board"]["joules"] > 0

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from ..data.dataset import Dataset
 from ..device.base import Device
 from ..device.counter import Counter
-from ..errors import UserError
 from ..methods import fixed8, psg
 from ..methods.slu import SluGates
 from ..methods.stochastic_depth import StochasticDepth
@@ -62,19 +61,6 @@ def fixed_settings(experiment: Experiment) -> FixedSettings:
     return settings if wanted is None else replace(settings, input_gradient_bits=wanted)
 
 
-def _check_pooling(spec: NetworkSpec) -> None:
-    """UserError where integers cannot average over the last positions: they divide by shifts."""
-    first, last = next(spec.units()).geometry, spec.blocks[-1].units[-1].geometry
-    positions = last.out_height * last.out_width
-    if positions & (positions - 1):
-        fitting = ", ".join(str(size) for size in (8, 16, 32, 64, 128))
-        raise UserError(
-            f"pictures of {first.height}x{first.width}: {spec.name} would average over "
-            f"{last.out_height}x{last.out_width} positions, and integers take only powers of two "
-            f"there: sizes such as {fitting} fit, or method.arithmetic = 'float32'"
-        )
-
-
 def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) -> Parts:
     """Build network, arithmetic and skip policy; `device` is needed by `fixed` arithmetic."""
     channels, height, width = dataset.train_images.shape[1:]
@@ -84,7 +70,6 @@ def assemble(experiment: Experiment, dataset: Dataset, device: Device | None) ->
     if experiment.method.arithmetic == "fixed":
         if device is None:
             raise ValueError("device: None given, expected an open device for fixed arithmetic")
-        _check_pooling(spec)
         arithmetic = FixedArithmetic(device, counter, fixed_settings(experiment), dataset.mean)
     else:
         arithmetic = FloatArithmetic(float_backend(), counter, dataset.mean, dataset.std)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs scripts as on a board, where there is no torch, SciPy, matplotlib or scikit-learn."""
+"""Runs scripts as on a board: no torch, SciPy, matplotlib, scikit-learn, Pillow or onnx."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 # The finders of sys.path skip the blocked packages, as where they are not installed.
 BOARD = """
 import sys
-BLOCKED = {"torch", "matplotlib", "sklearn", "scipy"}
+BLOCKED = {"torch", "matplotlib", "sklearn", "scipy", "PIL", "onnx"}
 
 class Without:
     def __init__(self, finder):

@@ -19,7 +19,7 @@ import importlib, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "matplotlib", "sklearn", "scipy"}:
+        if name.split(".")[0] in {"torch", "matplotlib", "sklearn", "scipy", "PIL", "onnx"}:
             raise ModuleNotFoundError(f"{name} is not installed on a board", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -44,7 +44,7 @@ def test_imports_need_no_extras():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["torch", "matplotlib", "sklearn", "scipy"])
+@pytest.mark.parametrize("name", ["torch", "matplotlib", "sklearn", "scipy", "PIL", "onnx"])
 def test_the_bare_board_really_lacks_the_extras(name):
     done = import_on_a_bare_board(name)
     assert done.returncode == 1

@@ -17,7 +17,7 @@ from typing import Any
 
 from powermeter import MeterError, WindowResult
 
-from ..data.load import load_dataset
+from ..data.load import load_data
 from ..device import open_device
 from ..errors import UserError
 from ..files import locked, write_text
@@ -161,8 +161,7 @@ def _train_here(
     job: Job, experiment: Experiment, folder: Path, heart: Heartbeat
 ) -> tuple[dict[str, Any], WindowResult | None]:
     """Train in this process; the run's result and its window."""
-    chosen = experiment.data
-    dataset = load_dataset(chosen.name, job.data, chosen.split_seed, chosen.validation, chosen.half)
+    dataset = load_data(experiment.data, None if job.data is None else Path(job.data))
     with ExitStack() as stack:
         device = None
         if experiment.method.arithmetic == "fixed":

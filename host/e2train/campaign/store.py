@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import LocksMissing, check_locks
-from .plan import Campaign
+from .plan import Campaign, experiment_from
 from .schema import RESULT_COLUMNS, SCHEMA, VERSION
 
 FILE = "campaign.sqlite"
@@ -183,11 +183,11 @@ class Store:
         cell that the plan lacks or has with other settings, or another kind of meter.
         """
         kept = {row["id"]: row["settings"] for row in self.rows("SELECT id, settings FROM cells")}
-        planned = {cell.id: json.dumps(cell.experiment.as_dict()) for cell in campaign.cells}
+        planned = {cell.id: cell.experiment for cell in campaign.cells}
         for cell, settings in kept.items():
             if cell not in planned:
                 raise UserError(f"{self.path}: holds {cell}, which the file no longer lists")
-            if settings != planned[cell]:
+            if experiment_from(json.loads(settings), cell) != planned[cell]:
                 raise UserError(f"{self.path}: {cell} was planned with other settings")
         before = self.get("meter")
         if before and before.partition(":")[0] != meter.partition(":")[0]:
@@ -201,7 +201,8 @@ class Store:
                     "INSERT OR IGNORE INTO cells (id, method, family, network, dataset, seed, "
                     "after, settings, state, total) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (cell.id, cell.method, cell.family, cell.network, cell.dataset, cell.seed,
-                     cell.after, planned[cell.id], WAITING, cell.experiment.offered),
+                     cell.after, json.dumps(cell.experiment.as_dict()), WAITING,
+                     cell.experiment.offered),
                 )  # fmt: skip
                 base.execute("UPDATE cells SET position = ? WHERE id = ?", (position, cell.id))
             base.execute(

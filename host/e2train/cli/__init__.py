@@ -19,8 +19,11 @@ from e2train.cli import (
     data,
     device,
     divergence,
+    export,
+    finetune,
     gates,
     hardware,
+    predict,
     report,
     results,
     train,
@@ -50,9 +53,12 @@ app.add_typer(campaign.app, name="campaign")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command()(train.train)
+app.command()(finetune.finetune)
 app.command()(bound.bound)
 app.command()(divergence.divergence)
 app.command()(gates.gates)
+app.command("predict")(predict.predict_command)
+app.command("export")(export.export_command)
 app.command("cost")(cost.cost_command)
 
 

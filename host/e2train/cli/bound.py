@@ -17,7 +17,7 @@ def bound(
     data: Annotated[Path | None, typer.Option(help="Folder that holds the data set.")] = None,
 ) -> None:
     """Train, and print for every layer eq. 3's bound, ours, and the signs that were wrong."""
-    from ..data.load import load_dataset
+    from ..data.load import load_data
     from ..device import open_device
     from ..training.experiment import load_experiment
     from ..training.sign_bound import findings
@@ -33,7 +33,7 @@ def bound(
         raise UserError(f"--at {at!r}: expected iterations such as 10,100") from None
     if iterations[0] < 0 or iterations[-1] >= chosen.offered:
         raise UserError(f"--at {at}: expected iterations 0 to {chosen.offered - 1}")
-    dataset = load_dataset(chosen.data.name, data)
+    dataset = load_data(chosen.data, data)
     typer.echo("| iteration | layer | predicted | eq. 3 | per weight | observed |")
     typer.echo("|---:|---|---:|---:|---:|---:|")
     with open_device("emulator") as device:

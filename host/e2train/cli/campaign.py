@@ -253,10 +253,10 @@ def _check_meter(meter: str, source: str) -> bool:
 
 def _check_data(campaign: Campaign, data: Path | None) -> None:
     """Find missing data before hours of other cells."""
-    from ..data.load import load_dataset
+    from ..data.load import load_data
 
-    for name in dict.fromkeys(cell.dataset for cell in campaign.cells):
-        load_dataset(name, data)
+    for settings in dict.fromkeys(cell.experiment.data for cell in campaign.cells):
+        load_data(settings, data)
 
 
 def _check_port(meter: str, real: bool) -> None:

@@ -32,7 +32,7 @@ def divergence(
     gradients, and the errors in gamma's and beta's, relative to the length of both together (the
     gradient of some betas is all but zero: beside itself alone any error would be boundless).
     """
-    from ..data.load import load_dataset
+    from ..data.load import load_data
     from ..device import open_device
     from ..training.divergence import findings
     from ..training.experiment import load_experiment
@@ -45,7 +45,7 @@ def divergence(
         raise UserError(f"{experiment}: skips blocks: every unit must see every picture here")
     if not 0 <= after < chosen.offered:
         raise UserError(f"--after {after}: expected iterations 0 to {chosen.offered - 1}")
-    dataset = load_dataset(chosen.data.name, data)
+    dataset = load_data(chosen.data, data)
     with open_device("emulator") as device:
         found = findings(chosen, dataset, device, after)
     typer.echo("\n".join((*HEADER, *map(_row, found))))

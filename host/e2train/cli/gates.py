@@ -18,7 +18,7 @@ def gates(
 ) -> None:
     """Print, for every gated block, the true change of the loss by running it and the estimate."""
     from ..data.batches import batch_indices
-    from ..data.load import load_dataset
+    from ..data.load import load_data
     from ..device import open_device
     from ..methods.slu import SluGates
     from ..training.experiment import load_experiment
@@ -27,10 +27,8 @@ def gates(
     if batches < 2:
         raise UserError(f"--batches {batches}: expected 2 or more, to tell how sure the means are")
     chosen = load_experiment(run / "experiment.toml")
-    d, size = chosen.data, chosen.train.batch
-    dataset = load_dataset(
-        d.name, data, validation=d.validation, half=d.half, split_seed=d.split_seed
-    )
+    size = chosen.train.batch
+    dataset = load_data(chosen.data, data)
     with open_device("emulator") as device:
         network = trained(chosen, dataset, run, device)
         assert isinstance(network.policy, SluGates)

@@ -57,7 +57,7 @@ def sign_errors(
     data: Annotated[Path | None, typer.Option(help="Folder that holds the data set.")] = None,
 ) -> None:
     """Train for a while, then count wrong signs for many widths and thresholds of the predictor."""
-    from ..data.load import load_dataset
+    from ..data.load import load_data
     from ..device import open_device
     from ..files import write_text
     from ..methods.sign_errors import Grid
@@ -75,11 +75,27 @@ def sign_errors(
         )
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder")
-    own = chosen.data
-    dataset = load_dataset(own.name, data, own.split_seed, own.validation, own.half)
+    dataset = load_data(chosen.data, data)
     with open_device("emulator") as device:
         found = measure(
             chosen, dataset, device, iterations=after, mini_batches=batches, grid=Grid()
         )
     write_text(out, found.text())
     typer.echo(f"{out}: {len(found.counts)} rows")
+
+
+@app.command("one-pass")
+def one_pass(
+    campaigns: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="CAMPAIGN...", help="Folders of finished campaigns to take in."),
+    ] = None,
+    docs: Annotated[Path, typer.Option(help="Folder of one-pass.md.")] = Path("docs"),
+) -> None:
+    """Rebuild docs/one-pass.md and its figures from its tables, and from campaigns given."""
+    from ..results.one_pass import keep, write_page
+
+    for campaign in campaigns or []:
+        keep(campaign, docs)
+    written = write_page(docs)
+    typer.echo(f"{written[0]}: {len(written) - 1} figures")

@@ -34,6 +34,7 @@ class Layout:
     test_records: int
     label_bytes: int
     classes: int
+    names_file: str
     mean: tuple[int, int, int]
     std: tuple[float, float, float]
 
@@ -66,6 +67,7 @@ LAYOUTS = {
         test_records=10_000,
         label_bytes=1,
         classes=10,
+        names_file="batches.meta.txt",
         mean=(125, 123, 114),
         std=(63.0, 62.1, 66.7),
     ),
@@ -79,6 +81,7 @@ LAYOUTS = {
         test_records=10_000,
         label_bytes=2,
         classes=100,
+        names_file="fine_label_names.txt",
         mean=(129, 124, 112),
         std=(68.2, 65.4, 70.4),
     ),
@@ -127,6 +130,13 @@ def _label(layout: Layout, folder: Path) -> str:
     return stated or f"{layout.title} (unverified)"
 
 
+def _class_names(layout: Layout, folder: Path) -> tuple[str, ...]:
+    """What the file of names says, one a line; nothing where it is missing or another file."""
+    path = folder / layout.names_file
+    lines = path.read_text(encoding="utf-8", errors="replace").split() if path.exists() else []
+    return tuple(lines) if len(lines) == layout.classes else ()
+
+
 def load_cifar(name: str, folder: Path) -> Dataset:
     """Read data set `name` ("cifar10", "cifar100") from `folder` or its official sub-folder.
 
@@ -157,4 +167,5 @@ def load_cifar(name: str, folder: Path) -> Dataset:
         std=layout.std,
         mirror=True,
         shift=4,
+        class_names=_class_names(layout, folder),
     )

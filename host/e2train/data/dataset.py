@@ -31,6 +31,9 @@ class Dataset:
         mirror: whether augmentation mirrors left and right.
         shift: pixels by which augmentation moves an image at most, each way; the border that
             appears has the value `mean`, which is 0 to the network.
+        class_names: one a class, in the order of the labels; empty where classes have numbers only.
+        test_names: one a test picture, such as its file; empty where pictures have none.
+        notes: lines for the user about what was found in the data and what was left out.
     """
 
     name: str
@@ -44,6 +47,14 @@ class Dataset:
     std: tuple[float, ...]
     mirror: bool
     shift: int
+    class_names: tuple[str, ...] = ()
+    test_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each class; its number where it has none."""
+        return self.class_names or tuple(map(str, range(self.classes)))
 
 
 def stratified_choice(labels: Labels, count: int, seed: int, purpose: str) -> npt.NDArray[np.bool_]:
@@ -59,12 +70,27 @@ def stratified_choice(labels: Labels, count: int, seed: int, purpose: str) -> np
     quota, fraction = np.divmod(sizes * count, max(total, 1))
     quota[np.argsort(-fraction, kind="stable")[: count - quota.sum()]] += 1
 
-    # Rank of every sample within its class, in a random order.
-    shuffled = permutation(seed, purpose, 0, total)
+    return _rank_in_class(labels, seed, purpose) < quota[labels]
+
+
+def _rank_in_class(labels: Labels, seed: int, purpose: str) -> npt.NDArray[np.int64]:
+    """Rank of every sample within its class, in a random order: int64 [N]."""
+    sizes = np.bincount(labels)
+    shuffled = permutation(seed, purpose, 0, len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    rank = np.empty(total, np.int64)
-    rank[by_class] = np.arange(total) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return rank < quota[labels]
+    rank = np.empty(len(labels), np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank
+
+
+def test_part(labels: Labels, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Choose about `share` of each class for the test set, bool [N].
+
+    Every class of two or more keeps at least one sample on either side.
+    """
+    sizes = np.bincount(labels)
+    quota = np.clip(np.round(sizes * share).astype(np.int64), 1, np.maximum(sizes - 1, 0))
+    return _rank_in_class(labels, seed, "test split") < quota[labels]
 
 
 def split_validation(dataset: Dataset, count: int, seed: int) -> Dataset:
@@ -87,6 +113,7 @@ def split_validation(dataset: Dataset, count: int, seed: int) -> Dataset:
         train_labels=dataset.train_labels[~held],
         test_images=dataset.train_images[held],
         test_labels=dataset.train_labels[held],
+        test_names=(),
     )
 
 

@@ -24,6 +24,7 @@ _DEFAULTS: dict[str, object] = {
     "swa.start": 1.0,
     "train.energy_ratio": None,
     "finetune.checkpoint": None,
+    "finetune.weights": None,
     "data.half": None,
 }
 # Provenances of joules that no instrument took.

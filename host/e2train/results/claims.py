@@ -21,7 +21,8 @@ PAPER_ITERATIONS = 64_000
 # Settings that decide the method: a row that does not name one wants its default.
 _DECISIVE = (
     "method.arithmetic", "method.update", "method.stream_bits", "smd.drop", "slu.skip",
-    "stochastic_depth.skip", "finetune.checkpoint", "finetune.mode", "data.half",
+    "stochastic_depth.skip", "finetune.checkpoint", "finetune.weights",
+    "finetune.mode", "data.half",
     "data.validation", "data.augment", "psg.beta", "psg.x_msb_bits", "psg.g_msb_bits",
 )  # fmt: skip
 WIDTH = "method.input_gradient_bits"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checked import build, read_toml
-from ..data.dataset import HALVES
-from ..data.load import DATASETS
+from ..data.settings import STREAM, DataSettings, check_data
 from ..errors import UserError
 from ..methods import psg
 from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
@@ -20,24 +20,15 @@ from ..methods.slu import GATED, first_probability
 from ..methods.stochastic_depth import MINI_BATCH, PER
 from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
-from .finetune import ALL_LAYERS, MODES
+from .early_stop import EarlyStopSettings
+from .finetune import ALL_LAYERS, LAST_LAYER, MODES
 
 LARGEST_COUNT = (1 << 31) - 1  # of iterations, pictures a mini-batch
 # Weights are trained in float32: a rate below its smallest normal number loses digits, or is 0.
 LEAST_RATE = float(np.finfo(np.float32).smallest_normal)
 ARITHMETICS = ("float32", "fixed")
 UPDATES = ("sgd", "signsgd", "psg")
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """[data]: name, augmentation, validation pictures taken from the training set, half, seed."""
-
-    name: str = "digits"
-    augment: bool = True
-    validation: int = 0
-    half: str | None = None
-    split_seed: int = 0
+CHANCE, LOSS = "chance", "loss"
 
 
 @dataclass(frozen=True)
@@ -86,9 +77,14 @@ class PsgSettings:
 
 @dataclass(frozen=True)
 class SmdSettings:
-    """[smd]: probability of dropping a mini-batch (0: standard mini-batches)."""
+    """[smd]: share of the mini-batches to drop (0: none), and what decides: "chance" or "loss".
+
+    By chance a mini-batch is dropped before it is read, as in the paper; by loss after its forward
+    pass, where that loss is below its running quantile.
+    """
 
     drop: float = 0.0
+    by: str = CHANCE
 
 
 @dataclass(frozen=True)
@@ -131,10 +127,24 @@ class SwaSettings:
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """[finetune]: checkpoint to start from, and what to train."""
+    """[finetune]: checkpoint, or another program's weights, to start from; what to train.
+
+    new_classifier: replace that of the weights even where it has as many classes; mean, std: the
+    normalisation that they were trained with, a channel, on pixels from 0 to 1 as torchvision
+    counts them (else what the file says, or that of the data set).
+    """
 
     checkpoint: str | None = None
     mode: str = ALL_LAYERS
+    weights: str | None = None
+    new_classifier: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def starts_from(self) -> str | None:
+        """The file that training starts from; None where it starts anew."""
+        return self.checkpoint or self.weights
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,7 @@ class Experiment:
     stochastic_depth: DepthSettings = field(default_factory=DepthSettings)
     swa: SwaSettings = field(default_factory=SwaSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
 
     @property
     def lr(self) -> float:
@@ -195,14 +206,14 @@ class Experiment:
         }[self.method.arithmetic, self.method.update]
         extras = []
         if self.smd.drop:
-            extras.append("SMD")
+            extras.append("SMD" if self.smd.by == CHANCE else "SMD by loss")
         if self.slu.skip:
             extras.append("SLU")
         if self.stochastic_depth.skip:
             extras.append("stochastic depth")
         if self.swa.start < 1.0:
             extras.append("SWA")
-        if self.finetune.checkpoint:
+        if self.finetune.starts_from:
             extras.append(f"fine-tuning ({self.finetune.mode})")
         return " + ".join([base, *extras])
 
@@ -258,10 +269,7 @@ def check(e: Experiment) -> None:
         network_spec(e.network, (3, 32, 32), 10)
     except UserError as error:
         raise UserError(f"network = {e.network!r}: {error}") from None
-    need(e.data.name in DATASETS, "data.name", e.data.name, " or ".join(DATASETS))
-    need(e.data.half in (None, *HALVES), "data.half", e.data.half, " or ".join(HALVES))
-    need(e.data.validation >= 0, "data.validation", e.data.validation, "0 or more")
-    need(0 <= e.data.split_seed < 1 << 64, "data.split_seed", e.data.split_seed, "0 to 2^64 - 1")
+    check_data(e.data)
     most = f"up to {LARGEST_COUNT}"
     for key in ("iterations", "batch", "log_every", "checkpoint_every"):
         value = getattr(t, key)
@@ -289,6 +297,10 @@ def check(e: Experiment) -> None:
     ratio = t.energy_ratio
     need(ratio is None or 0 < ratio <= 10, "train.energy_ratio", ratio, "above 0 to 10")
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
+    need(e.smd.by in (CHANCE, LOSS), "smd.by", e.smd.by, f"{CHANCE} or {LOSS}")
+    beyond = ratio or e.slu.skip or e.stochastic_depth.skip or e.finetune.mode == LAST_LAYER
+    beside = "chance, or no energy_ratio, skips of blocks and last-layer mode beside it"
+    need(e.smd.by == CHANCE or not beyond, "smd.by", e.smd.by, beside)
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
@@ -327,6 +339,30 @@ def check(e: Experiment) -> None:
     need(averaged, "swa.rate", e.swa.rate, beside)
     need(e.swa.every >= 1, "swa.every", e.swa.every, "1 or more")
     need(e.swa.statistics_batches >= 1, "swa.statistics_batches", e.swa.statistics_batches, ">= 1")
-    need(e.finetune.mode in MODES, "finetune.mode", e.finetune.mode, " or ".join(MODES))
-    based = e.finetune.checkpoint is not None or e.finetune.mode == ALL_LAYERS
-    need(based, "finetune.mode", e.finetune.mode, "a finetune.checkpoint beside it")
+    whole = e.data.order != STREAM or e.swa.start == 1
+    need(whole, "swa.start", e.swa.start, "1 with data.order = 'stream'")
+    stop = e.early_stop
+    need(0 <= stop.patience <= LARGEST_COUNT, "early_stop.patience", stop.patience, "0 or more")
+    need(0 < stop.held_out < 1, "early_stop.held_out", stop.held_out, "above 0 to below 1")
+    need(1 <= stop.every <= LARGEST_COUNT, "early_stop.every", stop.every, "1 or more")
+    alone = not stop.patience or (e.swa.start == 1 and e.data.order != STREAM)
+    beside = "0 with swa.start below 1 or data.order = 'stream'"
+    need(alone, "early_stop.patience", stop.patience, beside)
+    _check_finetune(e.finetune, need)
+
+
+def _check_finetune(f: FinetuneSettings, need: Callable[[bool, str, object, str], None]) -> None:
+    need(f.mode in MODES, "finetune.mode", f.mode, " or ".join(MODES))
+    based = f.starts_from is not None or f.mode == ALL_LAYERS
+    need(based, "finetune.mode", f.mode, "a finetune.checkpoint or finetune.weights beside it")
+    one = not (f.checkpoint and f.weights)
+    need(one, "finetune.weights", f.weights, "no finetune.checkpoint beside it")
+    for key in ("new_classifier", "mean", "std"):
+        value = getattr(f, key)
+        need(not value or bool(f.weights), f"finetune.{key}", value, "finetune.weights beside it")
+    both = (f.mean is None) == (f.std is None)
+    need(both, "finetune.mean", f.mean, "finetune.mean and finetune.std together, or neither")
+    fractions = f.mean is None or all(0 <= m <= 1 for m in f.mean)
+    need(fractions, "finetune.mean", f.mean, "numbers from 0 to 1, one a channel")
+    wide = f.std is None or all(1e-3 <= s <= 10 for s in f.std)
+    need(wide, "finetune.std", f.std, "numbers from 0.001 to 10, one a channel")

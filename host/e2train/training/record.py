@@ -27,7 +27,7 @@ RESULT = "result.json"
 
 
 def start(
-    experiment: Experiment, dataset: Dataset, spec: NetworkSpec, board_model: str
+    experiment: Experiment, dataset: Dataset, spec: NetworkSpec, board_model: str, notes: list[str]
 ) -> dict[str, Any]:
     """Facts of the start event."""
     return {
@@ -44,6 +44,11 @@ def start(
         "seed": experiment.train.seed,
         "layers": [unit.name for unit in spec.units()] + ["classifier"],
         "blocks": [block.name for block in spec.skippable_blocks],
+        "picture": list(dataset.train_images.shape[1:]),
+        "class_names": list(dataset.names),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "notes": [*dataset.notes, *notes],
     }
 
 
@@ -121,8 +126,11 @@ def same_run(
     if saved.meta.get("network") != network:
         raise UserError(f"{path}: is of network {saved.meta.get('network')}, not of {network}")
     wanted = json.loads(json.dumps(experiment.as_dict()))
+    usual = json.loads(json.dumps(Experiment(experiment.name).as_dict()))
     for key, value in wanted.items():
         before = saved.meta["experiment"].get(key)
+        if isinstance(value, dict):  # what a checkpoint of an earlier version does not tell of
+            before = {**usual[key], **(before or {})}
         if before != value:
             raise UserError(f"{path}: was trained with {key} = {before}, not {value}")
     if metered != (saved.meta["meter"] is not None):

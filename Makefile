@@ -57,9 +57,10 @@ demo: setup ## train six methods on the embedded data and write runs/demo/report
 	done
 	@$(BIN)/e2train report $(DEMO:%=runs/demo/%) --out runs/demo
 
-results: setup ## rebuild docs/results and docs/emulator: pages and figures from packed runs and data
+results: setup ## rebuild docs/results, docs/emulator and docs/one-pass.md: pages and figures from their data
 	@$(BIN)/e2train results build docs/results
 	@$(BIN)/e2train bench page docs/emulator
+	@$(BIN)/e2train results one-pass
 
 csim: setup ## the HLS kernels under g++ against golden vectors, plain and sanitized
 	@$(MAKE) --no-print-directory -C hls csim PYTHON=../$(BIN)/python

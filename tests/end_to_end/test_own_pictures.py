@@ -16,13 +16,13 @@ EXPERIMENT = """\
 network = "resnet-8"
 [data]
 name = "folder"
-size = 16
+size = 8
 colour = false
 mirror = false
 [train]
-iterations = 60
+iterations = 100
 batch = 32
-lr = 0.1
+lr = 0.05
 """
 TEST_PART = 5  # every fifth picture of a class is for testing
 BROKEN = 10
@@ -44,6 +44,7 @@ def test_six_hundred_jpegs_train_as_arrays_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, labels = digit_pictures(100)
+    images = images[:, ::2, ::2]  # 8x8
     test = np.arange(len(labels)) % TEST_PART == 0
     root = tmp_path / "pictures"
     write_folder(root / "train", images[~test], labels[~test], "jpg")
@@ -61,6 +62,7 @@ def test_six_hundred_jpegs_train_as_arrays_do(
 
     decoded, said = train(capsys, tmp_path, root)
     exact, _ = train(capsys, tmp_path, tmp_path / "arrays.npz")
+    print("ACC", exact, decoded)
     assert exact > 90 and abs(decoded - exact) <= 2
     told = [line for line in said.splitlines() if "not used" in line]
     assert len(told) == BROKEN

@@ -148,10 +148,23 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     refused(path, "resnet-14", "resnet-8")
 
 
-def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
+def test_a_classifier_of_other_classes_is_replaced(tmp_path: Path) -> None:
     spec = network_spec("resnet-8", (1, 8, 8), 7)
+    base = initial_parameters(spec, 0)
+    path = checkpoint_of(tmp_path / "c.npz", "resnet-8", base)
+    initial = initial_parameters(network_spec("resnet-8", (1, 8, 8), 10), 1)
+    taken = {name: value.copy() for name, value in initial.items()}
+    (note,) = start_from(path, "resnet-8", taken)
+    assert "7 classes" in note and "10" in note and "replaced" in note
+    for name, value in taken.items():
+        source = initial if name.startswith("classifier.") else base
+        assert np.array_equal(value, source[name]), name
+
+
+def test_another_number_of_channels_is_refused(tmp_path: Path) -> None:
+    spec = network_spec("resnet-8", (3, 8, 8), 10)
     path = checkpoint_of(tmp_path / "c.npz", "resnet-8", initial_parameters(spec, 0))
-    refused(path, "classifier.weight", "(7, 64, 1, 1)", "(10, 64, 1, 1)")
+    refused(path, "stem.conv.weight", "(16, 3, 3, 3)", "(16, 1, 3, 3)")
 
 
 def test_a_missing_parameter_is_refused(tmp_path: Path) -> None:

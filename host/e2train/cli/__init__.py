@@ -19,6 +19,7 @@ from e2train.cli import (
     device,
     divergence,
     export,
+    finetune,
     gates,
     hardware,
     predict,
@@ -50,6 +51,7 @@ app.add_typer(campaign.app, name="campaign")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)
 app.command()(train.train)
+app.command()(finetune.finetune)
 app.command()(bound.bound)
 app.command()(divergence.divergence)
 app.command()(gates.gates)

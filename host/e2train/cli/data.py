@@ -49,6 +49,38 @@ def fetch_command(
     typer.echo(folder)
 
 
+@app.command("check")
+def check_command(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of pictures in folders of classes, or an .npz file.")
+    ],
+    size: Annotated[int, typer.Option(help="Height and width that pictures are given.")] = 32,
+    grey: Annotated[bool, typer.Option("--grey", help="One channel in place of three.")] = False,
+    test_share: Annotated[
+        float, typer.Option(help="Share of each class to test on, where no folder says so.")
+    ] = 0.2,
+    split_seed: Annotated[int, typer.Option(help="Decides which pictures these are.")] = 0,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where augmented pictures go (PNG) [NAME-sheet.png]."),
+    ] = None,
+) -> None:
+    """Say what training would see of your own pictures, and what is wrong with them."""
+    from e2train.data.settings import FOLDER, DataSettings, check_data
+    from e2train.data.survey import survey, write_sheet
+
+    settings = DataSettings(
+        FOLDER, size=size, colour=not grey, test_share=test_share, split_seed=split_seed
+    )
+    check_data(settings)
+    lines, dataset = survey(folder, settings)
+    for line in lines:
+        typer.echo(line)
+    out = Path(f"{folder.resolve().stem}-sheet.png") if sheet is None else sheet
+    write_sheet(out, dataset)
+    typer.echo(f"augmented pictures: {out}")
+
+
 @app.command("show")
 def show_command(
     name: Annotated[str, typer.Argument(help="digits, cifar10 or cifar100.")],

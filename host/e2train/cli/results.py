@@ -82,3 +82,20 @@ def sign_errors(
         )
     write_text(out, found.text())
     typer.echo(f"{out}: {len(found.counts)} rows")
+
+
+@app.command("one-pass")
+def one_pass(
+    campaigns: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="CAMPAIGN...", help="Folders of finished campaigns to take in."),
+    ] = None,
+    docs: Annotated[Path, typer.Option(help="Folder of one-pass.md.")] = Path("docs"),
+) -> None:
+    """Rebuild docs/one-pass.md and its figures from its tables, and from campaigns given."""
+    from ..results.one_pass import keep, write_page
+
+    for campaign in campaigns or []:
+        keep(campaign, docs)
+    written = write_page(docs)
+    typer.echo(f"{written[0]}: {len(written) - 1} figures")

@@ -31,7 +31,7 @@ CUDA = "cuda"
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """What applies to each of the experiments.
 
     deadline: on the monotonic clock; stop: set once all are to break off.
@@ -87,9 +87,9 @@ def train(
     deadline = time.monotonic() + seconds
     several = len(chosen) > 1
     stop = Event()
-    options = _Options(device, backend, meter, data, resume, quiet or several, deadline, stop)
+    options = Options(device, backend, meter, data, resume, quiet or several, deadline, stop)
     jobs = [
-        partial(_train_one, experiment, folder, options)
+        partial(train_one, experiment, folder, options)
         for experiment, folder in zip(chosen, folders, strict=True)
     ]
     if several and backend == CUDA:
@@ -152,9 +152,9 @@ def _refused(job: Future[None]) -> bool:
     return False
 
 
-def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
+def train_one(chosen: Experiment, folder: Path, options: Options) -> None:
     """Train one experiment and write its record to the run folder."""
-    from ..data.load import load_data
+    from ..data.load import load_data, open_arrivals
     from ..training.experiment import load_experiment
     from ..training.trainer import TimeIsUp, Trainer
 
@@ -166,7 +166,7 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
     _prepare(folder)
     dataset = load_data(chosen.data, options.data)
     for note in dataset.notes:
-        print(f"e2train: {note}", file=sys.stderr)
+        _tell(note)
     with ExitStack() as stack:
         graph = CUDA if options.backend == CUDA else None
         if graph:
@@ -183,8 +183,11 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
                 meter=options.meter,
                 resume=options.resume,
                 graph=graph,
+                arrivals=open_arrivals(chosen.data, options.data, dataset, _tell),
             )
         )
+        for note in trainer.notes:
+            _tell(note)
         if trainer.brought is not None:
             for line in trainer.brought.lines():
                 typer.echo(f"{chosen.name}: {line}")
@@ -206,7 +209,11 @@ def _train_one(chosen: Experiment, folder: Path, options: _Options) -> None:
     _say(folder, result["cell"])
 
 
-def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: ignore[no-untyped-def]
+def _tell(note: str) -> None:
+    print(f"e2train: {note}", file=sys.stderr)
+
+
+def _device(stack: ExitStack, chosen: Experiment, options: Options):  # type: ignore[no-untyped-def]
     """The open device of integer arithmetic; None for float32."""
     from ..device import open_device
 

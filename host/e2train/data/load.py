@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from e2train.data.arrivals import Arrivals, FolderSource, Source, TarSource
 from e2train.data.cifar import LAYOUTS, load_cifar
 from e2train.data.dataset import Dataset, split_validation, take_half
 from e2train.data.digits import load_digits
-from e2train.data.own import load_own
-from e2train.data.settings import DATASETS, FOLDER, DataSettings
+from e2train.data.own import load_arriving, load_own
+from e2train.data.settings import DATASETS, FOLDER, STDIN, DataSettings
 from e2train.errors import UserError
 
 
@@ -55,7 +58,8 @@ def load_data(settings: DataSettings, folder: Path | None = None) -> Dataset:
     elif name in LAYOUTS:
         dataset = load_cifar(name, default_folder() if folder is None else folder)
     elif name == FOLDER:
-        dataset = load_own(settings, own_path(settings, folder))
+        path = own_path(settings, folder)
+        dataset = load_arriving(settings, path) if settings.arrives else load_own(settings, path)
     else:
         raise UserError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
     if settings.half is not None:
@@ -67,8 +71,26 @@ def load_data(settings: DataSettings, folder: Path | None = None) -> Dataset:
 
 def own_path(settings: DataSettings, folder: Path | None) -> Path:
     """Where one's own pictures are; UserError where nothing says so."""
-    if settings.path is not None:
+    if settings.path is not None and settings.path != STDIN:
         return Path(settings.path)
     if folder is None:
         raise UserError("data.name = 'folder' needs data.path, or --data FOLDER")
     return folder
+
+
+def open_arrivals(
+    settings: DataSettings, folder: Path | None, dataset: Dataset, tell: Callable[[str], None]
+) -> Arrivals | None:
+    """Where the training pictures of an experiment come from one by one; None where all are there.
+
+    `tell` is given a line about each picture that is not used.
+    """
+    if not settings.arrives:
+        return None
+
+    def source(seen: set[str]) -> Source:
+        if settings.path == STDIN:
+            return TarSource(sys.stdin.buffer)
+        return FolderSource(own_path(settings, folder), settings.wait, seen)
+
+    return Arrivals(source, dataset.class_names, settings.shape, tell)

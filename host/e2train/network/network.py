@@ -188,12 +188,21 @@ class Network:
         self, images: np.ndarray, labels: np.ndarray, iteration: int
     ) -> tuple[Outcome, Gradients]:
         """One mini-batch: loss, and gradients of its mean (or PSG's signs) by parameter name."""
-        logits = self.logits(images, iteration, training=True)
-        outcome, g = cross_entropy(logits, labels)
+        outcome, g = self.forward(images, labels, iteration)
+        return outcome, self.backward(g)
+
+    def forward(
+        self, images: np.ndarray, labels: np.ndarray, iteration: int
+    ) -> tuple[Outcome, np.ndarray]:
+        """The first half of `forward_backward`: loss, and each sample's gradient at the logits."""
+        return cross_entropy(self.logits(images, iteration, training=True), labels)
+
+    def backward(self, g: np.ndarray) -> Gradients:
+        """The second half, for the mini-batch of the last `forward`."""
         stream, gradients = self.arithmetic.classify_backward(g, to_stream=True)
         while self._passages:
             stream = self._block_backward(self._passages.pop(), stream, gradients)
-        return outcome, gradients
+        return gradients
 
     def classifier_only(
         self, images: np.ndarray, labels: np.ndarray, iteration: int

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from e2train.errors import UserError
 from e2train.files import write_text
-from e2train.report import charts_cost, charts_training
+from e2train.report import charts_classes, charts_cost, charts_training
 from e2train.report.html import environment
 from e2train.report.page import build_page
 from e2train.report.render import Picture, load_matplotlib, picture_of, write_png
@@ -27,6 +27,9 @@ CHARTS = {
     "predictor-share": charts_cost.predictor_share,
     "power-trace": charts_cost.power_trace,
     "macs": charts_cost.macs_by_pass,
+    "confusion": charts_classes.confusion,
+    "class-accuracy": charts_classes.class_accuracy,
+    "worst-pictures": charts_classes.worst_pictures,
 }
 
 

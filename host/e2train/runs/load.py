@@ -11,6 +11,7 @@ from typing import Any
 
 from e2train.checked import Fields, parse_object, parse_toml
 from e2train.errors import UserError
+from e2train.runs.answers import Answers, read_answers
 from e2train.runs.events import SCHEMA
 from powermeter import PROVENANCES
 
@@ -117,6 +118,7 @@ class Run:
     result: RunResult | None
     settings: dict[str, object]
     torn: bool
+    answers: Answers | None = None
 
     @property
     def iteration(self) -> int:
@@ -187,6 +189,7 @@ def load_run(folder: Path) -> Run:
         result=result,
         settings=_read_settings(folder / "experiment.toml"),
         torn=torn,
+        answers=read_answers(folder),
     )
 
 

@@ -8,7 +8,7 @@ skips as much and comes out alike each time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,12 +19,17 @@ from ..network.parameters import Parameters
 BATCH = 250
 
 
+def _nothing() -> np.ndarray:
+    return np.empty(0)
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """Percent correct among the best one and the best five answers, the mean loss, and the work.
 
     skip: share of the residual blocks' multiply-accumulates that was skipped, in percent (None
-    where nothing can be); macs: multiply-accumulates a picture, the gates' included.
+    where nothing can be); macs: multiply-accumulates a picture, the gates' included; predicted:
+    each picture's best answer, int64 [N]; own: the probability of its true class, float64 [N].
     """
 
     top1: float
@@ -32,6 +37,8 @@ class Accuracy:
     loss: float
     skip: float | None
     macs: float
+    predicted: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
+    own: np.ndarray = field(default_factory=_nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,18 @@ def score(
     first = five = macs = 0
     loss = skipped = 0.0
     skips = False
+    predicted, sure = [], []
     for start in range(0, len(labels), BATCH):
         wanted = labels[start : start + BATCH]
         found = answers(images[start : start + BATCH], start // BATCH)
         logits, macs = found.logits, macs + found.macs
         if found.skip is not None:
             skipped, skips = skipped + found.skip * len(wanted), True
-        loss += cross_entropy(logits, wanted)[0].loss * len(wanted)
+        # the loss's gradient p - onehot at the true class tells its probability
+        outcome, g = cross_entropy(logits, wanted)
+        loss += outcome.loss * len(wanted)
+        sure.append(1.0 + g[np.arange(len(wanted)), wanted])
+        predicted.append(np.where(np.isnan(logits), -np.inf, logits).argmax(axis=1))
         own = logits[np.arange(len(wanted)), wanted][:, None]
         # of equal answers the lower class comes first, and what is no number never does
         lower = np.arange(logits.shape[1]) < wanted[:, None]
@@ -96,6 +108,8 @@ def score(
         loss / total,
         100.0 * skipped / total if skips else None,
         macs / total,
+        np.concatenate(predicted),
+        np.concatenate(sure),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checked import build, read_toml
-from ..data.settings import DataSettings, check_data
+from ..data.settings import STREAM, DataSettings, check_data
 from ..errors import UserError
 from ..methods import psg
 from ..methods.schedule import SCHEDULES, Schedule, offered_iterations
@@ -20,13 +20,15 @@ from ..methods.slu import GATED, first_probability
 from ..methods.stochastic_depth import MINI_BATCH, PER
 from ..network.models import network_spec
 from ..numerics.portable import PRODUCT_TERMS
-from .finetune import ALL_LAYERS, MODES
+from .early_stop import EarlyStopSettings
+from .finetune import ALL_LAYERS, LAST_LAYER, MODES
 
 LARGEST_COUNT = (1 << 31) - 1  # of iterations, pictures a mini-batch
 # Weights are trained in float32: a rate below its smallest normal number loses digits, or is 0.
 LEAST_RATE = float(np.finfo(np.float32).smallest_normal)
 ARITHMETICS = ("float32", "fixed")
 UPDATES = ("sgd", "signsgd", "psg")
+CHANCE, LOSS = "chance", "loss"
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,14 @@ class PsgSettings:
 
 @dataclass(frozen=True)
 class SmdSettings:
-    """[smd]: probability of dropping a mini-batch (0: standard mini-batches)."""
+    """[smd]: share of the mini-batches to drop (0: none), and what decides: "chance" or "loss".
+
+    By chance a mini-batch is dropped before it is read, as in the paper; by loss after its forward
+    pass, where that loss is below its running quantile.
+    """
 
     drop: float = 0.0
+    by: str = CHANCE
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,7 @@ class Experiment:
     stochastic_depth: DepthSettings = field(default_factory=DepthSettings)
     swa: SwaSettings = field(default_factory=SwaSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
 
     @property
     def lr(self) -> float:
@@ -191,7 +199,7 @@ class Experiment:
         }[self.method.arithmetic, self.method.update]
         extras = []
         if self.smd.drop:
-            extras.append("SMD")
+            extras.append("SMD" if self.smd.by == CHANCE else "SMD by loss")
         if self.slu.skip:
             extras.append("SLU")
         if self.stochastic_depth.skip:
@@ -279,6 +287,10 @@ def check(e: Experiment) -> None:
     ratio = t.energy_ratio
     need(ratio is None or 0 < ratio <= 10, "train.energy_ratio", ratio, "above 0 to 10")
     need(0 <= e.smd.drop < 1, "smd.drop", e.smd.drop, "0 to below 1")
+    need(e.smd.by in (CHANCE, LOSS), "smd.by", e.smd.by, f"{CHANCE} or {LOSS}")
+    beyond = ratio or e.slu.skip or e.stochastic_depth.skip or e.finetune.mode == LAST_LAYER
+    beside = "chance, or no energy_ratio, skips of blocks and last-layer mode beside it"
+    need(e.smd.by == CHANCE or not beyond, "smd.by", e.smd.by, beside)
     need(e.offered >= 1, "train.energy_ratio", t.energy_ratio, "enough for one iteration")
     rising = all(a < b for a, b in zip(t.drops, t.drops[1:], strict=False))
     need(rising and all(0 < d < 1 for d in t.drops), "train.drops", t.drops, "rising, in (0, 1)")
@@ -317,6 +329,15 @@ def check(e: Experiment) -> None:
     need(averaged, "swa.rate", e.swa.rate, beside)
     need(e.swa.every >= 1, "swa.every", e.swa.every, "1 or more")
     need(e.swa.statistics_batches >= 1, "swa.statistics_batches", e.swa.statistics_batches, ">= 1")
+    whole = e.data.order != STREAM or e.swa.start == 1
+    need(whole, "swa.start", e.swa.start, "1 with data.order = 'stream'")
+    stop = e.early_stop
+    need(0 <= stop.patience <= LARGEST_COUNT, "early_stop.patience", stop.patience, "0 or more")
+    need(0 < stop.held_out < 1, "early_stop.held_out", stop.held_out, "above 0 to below 1")
+    need(1 <= stop.every <= LARGEST_COUNT, "early_stop.every", stop.every, "1 or more")
+    alone = not stop.patience or (e.swa.start == 1 and e.data.order != STREAM)
+    beside = "0 with swa.start below 1 or data.order = 'stream'"
+    need(alone, "early_stop.patience", stop.patience, beside)
     _check_finetune(e.finetune, need)
 
 

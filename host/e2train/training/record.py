@@ -27,7 +27,7 @@ RESULT = "result.json"
 
 
 def start(
-    experiment: Experiment, dataset: Dataset, spec: NetworkSpec, board_model: str
+    experiment: Experiment, dataset: Dataset, spec: NetworkSpec, board_model: str, notes: list[str]
 ) -> dict[str, Any]:
     """Facts of the start event."""
     return {
@@ -48,7 +48,7 @@ def start(
         "class_names": list(dataset.names),
         "mean": list(dataset.mean),
         "std": list(dataset.std),
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *notes],
     }
 
 

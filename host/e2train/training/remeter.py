@@ -27,7 +27,7 @@ from ..methods.slu import exploring_burst, gated_names
 from ..methods.stochastic_depth import MINI_BATCH
 from ..network.models import network_spec
 from ..rng import generator
-from .experiment import Experiment, load_experiment
+from .experiment import CHANCE, Experiment, load_experiment
 from .metering import RunEnergy
 from .record import RESULT, write_result
 
@@ -53,7 +53,12 @@ class Replay:
 
     def __init__(self, folder: Path, start: dict[str, Any], meter_folder: Path) -> None:
         self.experiment = load_experiment(folder / "experiment.toml")
-        shape, classes = picture_shape(start["dataset"])
+        if self.experiment.smd.by != CHANCE:
+            _refuse("which mini-batches went backwards is not on record (smd.by)")
+        if "picture" in start:
+            shape, classes = tuple(start["picture"]), len(start["class_names"])
+        else:
+            shape, classes = picture_shape(start["dataset"])
         self.spec = network_spec(start["network"], shape, classes)
         self.scheme, self.batch = scheme_of(self.experiment), self.experiment.train.batch
         self.counter = Counter()

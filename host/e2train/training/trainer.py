@@ -17,31 +17,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.arrivals import Arrivals
 from ..data.batches import augment, batch_indices
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, Images, Labels
+from ..data.settings import STREAM
 from ..device.base import Device
 from ..device.operations import WEIGHTS, Processor
 from ..errors import UserError
+from ..methods.choice import LossChoice
 from ..methods.sgd import Sgd
 from ..methods.signsgd import signs
 from ..methods.smd import dropped
 from ..methods.swa import WeightAverage
 from ..network.parameters import Parameters
+from ..runs.answers import answers_of, write_answers
 from ..runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..runs.events import EventLog
 from . import record
 from .assembly import assemble
 from .averaging import renew_statistics
 from .bring import Brought, bring
+from .early_stop import Best, hold_out
 from .evaluate import Accuracy, evaluate
-from .experiment import Experiment
-from .finetune import LAST_LAYER, start_from
+from .experiment import LOSS, Experiment
+from .finetune import LAST_LAYER, normalised_as, start_from
 from .metering import NO_METER, RunEnergy
 from .tallies import Tallies
 
 if TYPE_CHECKING:
     from .graph.run import GraphRun
 
+CHECKPOINT = "checkpoint.npz"
 DIVERGED = 50.0  # times the loss of guessing
 OnMiniBatch = Callable[[int, int, float | None], None]  # offered so far, offered in all, loss
 
@@ -63,16 +69,28 @@ class Trainer:
         meter: str = "simulated",
         resume: bool = False,
         graph: str | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
-        """`graph`: the torch device ("cuda" or "cpu") on which whole iterations run as one."""
+        """`graph`: the torch device ("cuda" or "cpu") on which whole iterations run as one.
+
+        `arrivals`: where training pictures come from one by one, in place of the data set's.
+        """
+        stop = experiment.early_stop
+        dataset = self._normalised(experiment, dataset, folder, resume)
+        self.held: tuple[Images, Labels] | None = None
+        if stop.patience:
+            dataset, images, labels = hold_out(dataset, stop.held_out, experiment.data.split_seed)
+            self.held = images, labels
         self.experiment, self.dataset, self.folder = experiment, dataset, folder
-        if experiment.train.batch > len(dataset.train_labels):
-            raise UserError(
-                f"train.batch = {experiment.train.batch}: the training set has "
-                f"{len(dataset.train_labels)} pictures"
-            )
+        self.arrivals = arrivals
+        if arrivals is None:
+            self._check_count()
         self.parts = assemble(experiment, dataset, device)
         self.network = self.parts.network
+        self.choice = LossChoice(experiment.smd.drop) if experiment.smd.by == LOSS else None
+        self.best = Best(stop.patience) if stop.patience else None
+        self._stream_over = False
+        self.notes: list[str] = []
         self.brought: Brought | None = None
         if not (resume and self.checkpoint_path.exists()):
             self._start_from(experiment)
@@ -104,15 +122,44 @@ class Trainer:
         self.timing = EventLog(folder / "timing.jsonl", saved.get("timing", 0))
         self._graph = None if graph is None or self._last_only else self._graph_on(graph)
 
+    @staticmethod
+    def _normalised(
+        experiment: Experiment, dataset: Dataset, folder: Path, resume: bool
+    ) -> Dataset:
+        """The pictures as the network knows them: of its own checkpoint, else of the base's."""
+        own, base = folder / CHECKPOINT, experiment.finetune.checkpoint
+        if base is None:
+            return dataset
+        return normalised_as(own if resume and own.exists() else Path(base), dataset)
+
+    def _check_count(self) -> None:
+        """UserError where the training set has too few pictures for what is asked."""
+        e, count = self.experiment, len(self.dataset.train_labels)
+        if e.train.batch > count:
+            raise UserError(f"train.batch = {e.train.batch}: the training set has {count} pictures")
+        most = count // e.train.batch
+        if e.data.order == STREAM and e.offered > most:
+            raise UserError(
+                f"train.iterations = {e.offered}: with data.order = 'stream' each picture comes "
+                f"once, and {count} pictures are {most} mini-batches of {e.train.batch}"
+            )
+
     def _start_from(self, experiment: Experiment) -> None:
         """Take over what fine-tuning starts from; a checkpoint of this very run has it already."""
         finetune = experiment.finetune
         if finetune.checkpoint:
-            start_from(Path(finetune.checkpoint), self.parts.spec.name, self.network.parameters)
+            self.notes = start_from(
+                Path(finetune.checkpoint), self.parts.spec.name, self.network.parameters
+            )
         if finetune.weights:
             self.brought = bring(experiment, self.dataset, self.parts)
 
     def _graph_on(self, where: str) -> GraphRun:
+        if self.arrivals is not None or self.choice is not None or self.best is not None:
+            raise UserError(
+                "--backend cuda: takes no pictures that arrive one by one, no smd.by = 'loss' and "
+                "no early stop"
+            )
         from .graph.run import GraphRun  # needs torch
 
         return GraphRun(self, where)
@@ -121,6 +168,8 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.arrivals is not None:
+            self.arrivals.close()
         self.energy.close()
         self.events.close()
         self.timing.close()
@@ -138,28 +187,43 @@ class Trainer:
         """
         e, total = self.experiment, self.experiment.offered
         if self.iteration == 0:
-            facts = record.start(e, self.dataset, self.parts.spec, self.energy.board_model)
+            facts = record.start(
+                e, self.dataset, self.parts.spec, self.energy.board_model, self.notes
+            )
             self.events.write("start", **facts)
             if self.brought is not None:
                 self.events.write("weights", **self.brought.facts())
+        if self.arrivals is not None:
+            self.arrivals.begin(self.folder, self.iteration * e.train.batch)
         started, self._clock = time.monotonic(), time.monotonic()
         loss: float | None = None
-        while self.iteration < total:
+        while self.iteration < total and not self._ended:
             over = time.monotonic() - started >= seconds
             found = self._advance(over)
+            if self._stream_over:
+                break
             loss = loss if found is None else found
             if self._due(e.train.log_every):
                 self._log(started)
             halfway = e.train.evaluate_every and self.iteration < total
             if halfway and self._due(e.train.evaluate_every):
                 self._evaluate(None)
+            if self.best is not None and self._due(e.early_stop.every):
+                self._hold_against(self.best)
             stops = over and self.iteration < total and self._settled
             if stops or self._due(e.train.checkpoint_every):
                 self._checkpoint()
             progress(self.iteration, total, loss)
             if stops:
                 raise TimeIsUp
+        if self.iteration < total:  # stopped early, or no more pictures came
+            self._log(started)
+            self._checkpoint()
         return self._finish()
+
+    @property
+    def _ended(self) -> bool:
+        return self.best is not None and self.best.over
 
     def _advance(self, last: bool) -> float | None:
         """One iteration, or several at once; the loss of the last mini-batch that was run.
@@ -169,9 +233,15 @@ class Trainer:
         if self._graph is not None and self._graph.ready:
             return self._graph.advance(last)
         iteration, e = self.iteration, self.experiment
-        loss = None
-        if not dropped(e.train.seed, iteration, e.smd.drop):
-            loss = self.mini_batch(iteration)
+        chance = e.smd.drop if self.choice is None else 0.0
+        drops = dropped(e.train.seed, iteration, chance)
+        if self.arrivals is not None:
+            batch = self.arrivals.take(e.train.batch)
+            if batch is None:
+                self._stream_over = True
+                return None
+            self._arrived = batch
+        loss = None if drops else self.mini_batch(iteration)
         self.iteration += 1
         return loss
 
@@ -190,11 +260,23 @@ class Trainer:
         return finetune.starts_from is not None and finetune.mode == LAST_LAYER
 
     def mini_batch(self, iteration: int) -> float:
-        """Train on the mini-batch offered at `iteration`; returns its loss."""
+        """Train on the mini-batch offered at `iteration`; returns its loss.
+
+        Where losses decide, one of too small a loss is computed forwards only.
+        """
         e, network = self.experiment, self.network
-        step = network.classifier_only if self._last_only else network.forward_backward
-        outcome, gradients = step(*self._pictures(iteration), iteration)
-        self.stop_if_diverged(iteration, outcome.loss)
+        images, labels = self._pictures(iteration)
+        if self._last_only:
+            outcome, gradients = network.classifier_only(images, labels, iteration)
+            self.stop_if_diverged(iteration, outcome.loss)
+        else:
+            outcome, g = network.forward(images, labels, iteration)
+            self.stop_if_diverged(iteration, outcome.loss)
+            if self.choice is not None and not self.choice.trains(outcome.loss):
+                self.tallies.add_loss(outcome.loss)
+                self.energy.mini_batch()
+                return outcome.loss
+            gradients = network.backward(g)
         if e.method.update == "signsgd":
             gradients = signs(gradients)
         rate = e.schedule.rate(iteration)
@@ -214,11 +296,14 @@ class Trainer:
     def _pictures(self, iteration: int) -> tuple[np.ndarray, np.ndarray]:
         """The mini-batch offered at `iteration`: uint8 [N,C,H,W], augmented, and labels [N]."""
         e, data = self.experiment, self.dataset
-        chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
-        images = data.train_images[chosen]
+        if self.arrivals is not None:
+            images, labels = self._arrived
+        else:
+            chosen = batch_indices(len(data.train_labels), e.train.batch, iteration, e.train.seed)
+            images, labels = data.train_images[chosen], data.train_labels[chosen]
         if e.data.augment:
             images = augment(images, iteration, e.train.seed, data.mirror, data.shift, data.mean)
-        return images, data.train_labels[chosen]
+        return images, labels
 
     def _learn_to_skip(self, iteration: int) -> None:
         gates, policy = self.parts.gates, self.parts.policy
@@ -317,8 +402,43 @@ class Trainer:
         )
         return found
 
+    def _hold_against(self, best: Best) -> None:
+        """Evaluate on the held-out pictures, and keep the state if it is the best so far."""
+        assert self.held is not None
+        found = evaluate(self.network, *self.held)
+        gates = self.parts.gates
+        besides = {
+            "arithmetic": self.network.arithmetic.state(),
+            "controller": {} if gates is None else dict(vars(gates.controller)),
+        }
+        best.note(found, self.iteration, self._learned(), besides)
+        self.events.write(
+            "held-out", iteration=self.iteration, top1=found.top1, loss=found.loss, worse=best.worse
+        )
+
+    def _learned(self) -> dict[str, np.ndarray]:
+        """What training changes and evaluation depends on, by name."""
+        gates = {} if self.parts.gates is None else self.parts.gates.parameters
+        return {**self.network.parameters, **{f"gate {name}": a for name, a in gates.items()}}
+
+    def _take_best(self, best: Best) -> None:
+        """Go back to the state that was best on the held-out pictures."""
+        for name, array in self._learned().items():
+            array[...] = best.arrays[name]
+        self.network.arithmetic.restore(best.besides["arithmetic"])
+        if self.parts.gates is not None:
+            vars(self.parts.gates.controller).update(best.besides["controller"])
+        print(
+            f"{self.experiment.name}: the best of the held-out pictures is iteration "
+            f"{best.iteration} ({best.top1:.2f} %), which is kept",
+            file=sys.stderr,
+        )
+
     def _finish(self) -> dict[str, Any]:
         """Last evaluation, averaged weights, result.json and the final checkpoint."""
+        if self.best is not None and self.best.arrays:
+            self._take_best(self.best)
+            self._checkpoint()
         final = self._evaluate(None)
         if self.average.count:
             averaged = self.average.parameters(self.network.parameters)
@@ -341,6 +461,7 @@ class Trainer:
             iterations_run=self.run_count,
             seconds=self.seconds,
         )
+        write_answers(self.folder, answers_of(self.dataset, final.predicted, final.own))
         record.write_result(self.folder, result)
         return result
 
@@ -356,7 +477,7 @@ class Trainer:
     @property
     def checkpoint_path(self) -> Path:
         """Where this run's checkpoint is."""
-        return self.folder / "checkpoint.npz"
+        return self.folder / CHECKPOINT
 
     def _groups(self) -> dict[str, dict[str, np.ndarray]]:
         groups = {
@@ -367,6 +488,8 @@ class Trainer:
         if self.parts.gates is not None and self.gate_optimiser is not None:
             groups["gates"] = self.parts.gates.parameters
             groups["gate_velocity"] = self.gate_optimiser.velocity
+        if self.best is not None and self.best.arrays:
+            groups["best"] = self.best.arrays
         return groups
 
     def _checkpoint(self) -> None:
@@ -393,8 +516,15 @@ class Trainer:
             "events": self.events.sync(),
             "timing": self.timing.sync(),
             "seconds": self.seconds,
+            "class_names": list(self.dataset.names),
+            "mean": list(self.dataset.mean),
+            "std": list(self.dataset.std),
+            "choice": None if self.choice is None else self.choice.threshold,
+            "best": None if self.best is None else self.best.state(),
         }
         write_checkpoint(self.checkpoint_path, Checkpoint(meta, arrays))
+        if self.arrivals is not None:
+            self.arrivals.keep(self.iteration * self.experiment.train.batch)
 
     def _stop_if_broken(self) -> None:
         for name, value in self.network.parameters.items():
@@ -413,6 +543,9 @@ class Trainer:
         record.same_run(path, saved, self.experiment, self.parts.spec.name, metered)
         if saved.meta["average_count"]:
             self.average.add(self.network.parameters)  # makes room for what was averaged
+        if self.best is not None and saved.meta["best"]["iteration"] >= 0:
+            self.best.arrays = {name: a.copy() for name, a in self._learned().items()}
+            self.best.restore(saved.meta["best"])
         record.restore(path, saved, self._groups())
         meta = saved.meta
         self.iteration, self.run_count = meta["iteration"], meta["run_count"]
@@ -420,6 +553,8 @@ class Trainer:
         self.network.arithmetic.restore(meta["arithmetic"])
         self.parts.counter.restore(meta["counter"])
         self.tallies.restore(meta["tallies"])
+        if self.choice is not None:
+            self.choice.threshold = meta["choice"]
         if self.parts.gates is not None:
             vars(self.parts.gates.controller).update(meta["controller"])
         return meta

@@ -4,9 +4,9 @@
     python experiments/own-model/finetune.py DATA animals.pt runs/own-model
 
 First the model is compared with torch on its own classes, in float32 and in integers. Then three
-seeds each of e2train.toml, last-layer.toml and e2train-long.toml learn CIFAR-10's vehicles from 500 pictures a class.
-Writes OUT/finetune.json, which docs/import-export.md is made from. Runs that are there already are
-not repeated.
+seeds each of e2train.toml, last-layer.toml and e2train-long.toml learn CIFAR-10's vehicles from 500
+pictures a class. Writes OUT/finetune.json, which docs/import-export.md is made from. Runs that are
+there already are not repeated.
 """
 
 from __future__ import annotations

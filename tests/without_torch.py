@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs scripts as on a board: no torch, SciPy, matplotlib, scikit-learn, Pillow or onnx."""
+"""Runs scripts as on a board, where none of the large extras can be installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import sys
 # The finders of sys.path skip the blocked packages, as where they are not installed.
 BOARD = """
 import sys
-BLOCKED = {"torch", "matplotlib", "sklearn", "scipy", "PIL", "onnx"}
+BLOCKED = {
+    "PIL", "hls4ml", "matplotlib", "onnx", "onnxruntime", "qonnx", "safetensors", "scipy",
+    "sklearn", "torch",
+}
 
 class Without:
     def __init__(self, finder):

@@ -18,10 +18,11 @@
 # This notebook trains a small residual network on pictures of digits, with the integers that the
 # FPGA computes, and counts the energy that the board would take. It needs no board: the device
 # `emulator` gives the same integers, to the last bit, on any computer. On a board, set `DEVICE` to
-# `zynq`.
+# `zynq` and name its overlay.
 
 # %% tags=["parameters"]
-DEVICE = "emulator"
+DEVICE = "emulator"  # "zynq" on a board
+OPTIONS = {}  # of the device; on a board {"overlay": "e2train.bit"}
 ITERATIONS = 200  # mini-batches that are offered
 
 # %%
@@ -91,7 +92,10 @@ def train(name: str, update: str, lr: float):
         EXPERIMENT.format(name=name, update=update, lr=lr, iterations=ITERATIONS, every=every)
     )
     experiment = load_experiment(file)
-    with open_device(DEVICE) as device, Trainer(experiment, digits, folder, device=device) as run:
+    with (
+        open_device(DEVICE, **OPTIONS) as device,
+        Trainer(experiment, digits, folder, device=device) as run,
+    ):
         result = run.run()["cell"]
     print(
         f"{name}: {result['top1']:.1f} % of the test pictures right, "

@@ -24,7 +24,8 @@
 # weights are predicted, and which of them wrongly.
 
 # %% tags=["parameters"]
-DEVICE = "emulator"
+DEVICE = "emulator"  # "zynq" on a board
+OPTIONS = {}  # of the device; on a board {"overlay": "e2train.bit"}
 ITERATIONS = 60  # mini-batches that are trained before the gradients are looked at
 
 # %%
@@ -67,7 +68,7 @@ arithmetic = "fixed"
 update = "psg"
 """
 )
-device = open_device(DEVICE)
+device = open_device(DEVICE, **OPTIONS)
 watched = WatchedDevice(device)
 experiment, digits = load_experiment(folder / "psg.toml"), load_dataset("digits")
 with Trainer(experiment, digits, folder, device=watched, meter="none") as trainer:

@@ -16,11 +16,12 @@
 # # Board bring-up
 #
 # Run this on the board, in its Jupyter, after the overlay was copied there: each step shows that
-# one more part works. Set `DEVICE` to `zynq` there. With the emulator every step runs too, on any
-# computer, and each says what it cannot show then.
+# one more part works. Set `DEVICE` to `zynq` there, and name the overlay. With the emulator every
+# step runs too, on any computer, and each says what it cannot show then.
 
 # %% tags=["parameters"]
-DEVICE = "emulator"  # "zynq" on the board
+DEVICE = "emulator"  # "zynq" on a board
+OPTIONS = {}  # of the device; on a board {"overlay": "e2train.bit"}
 STEPS = 3  # training steps that are compared
 
 # %%
@@ -62,7 +63,7 @@ if DEVICE == "emulator":
 
 # %%
 try:
-    device = open_device(DEVICE)
+    device = open_device(DEVICE, **OPTIONS)
 except UserError as refused:
     print(f"refused: {refused}")
     print("going on with the emulator, so that you see what the next steps look like")

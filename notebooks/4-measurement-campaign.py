@@ -24,6 +24,7 @@
 # %% tags=["parameters"]
 METER = "simulated"  # such as "ina226-serial:/dev/ttyUSB0"
 BOARD = None  # such as "xilinx@pynq"
+BOARD_OPTIONS = []  # such as ["--device", "zynq", "--overlay", "e2train.bit"]
 ITERATIONS = 60  # mini-batches that are offered to each run
 SEEDS = [0, 1]
 
@@ -83,7 +84,7 @@ smd = {{ drop = 0.5 }}
 out = folder / "out"
 command = [sys.executable, "-m", "e2train.cli", "campaign", "run", str(campaign)]
 command += ["--out", str(out), "--quiet", "--meter", METER]
-command += ["--board", BOARD] if BOARD else []
+command += ["--board", BOARD, *BOARD_OPTIONS] if BOARD else []
 log = folder / "printed.txt"
 with log.open("w") as stream:
     running = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)

@@ -15,9 +15,17 @@ import pytest
 
 import powermeter
 from powermeter import MeterError, open_session
+from powermeter.energy import clock
+from powermeter.energy.net import sum_of
 from powermeter.errors import RecordingError, SimulatorError
 from powermeter.meters.ina226.simulator import Ina226Device
-from powermeter.record.recording import integrate_folder, read_samples, rederive
+from powermeter.record.recording import (
+    energy_until,
+    integrate_folder,
+    integrate_windows,
+    read_samples,
+    rederive,
+)
 from powermeter.simulation.pty import LockstepPty, RealtimePty
 
 
@@ -277,3 +285,37 @@ def test_lockstep_does_not_wait_for_ever_without_a_reader(monkeypatch):
     finally:
         simulator.close()
     assert threading.active_count() < 20
+
+
+def test_program_and_recorder_count_the_same_host_time(tmp_path, realtime, monkeypatch):
+    """Each process looks at the system's clock once; somebody may have set it in between."""
+    monkeypatch.setattr(clock, "_epoch_s", clock.host_epoch_s() - 3600.0)
+    with open_session(f"ina226-serial:{realtime.path}", folder=tmp_path) as meter:
+        begin = meter.host_time_s()
+        time.sleep(0.1)
+        end = meter.host_time_s()
+        time.sleep(0.1)
+        assert meter.window(begin, end).coverage == 1.0
+
+
+def test_windows_one_after_the_other_have_a_sum_and_a_curve(tmp_path):
+    with open_session("simulated", folder=tmp_path, seed=3) as meter:
+        begin = meter.host_time_s()
+        meter.advance([(2.0, 2.6), (2.0, 3.4), (1.0, 2.6)])
+    middle, end = begin + 1.7, begin + 4.0
+    first, second, whole = integrate_windows(
+        tmp_path, [(begin, middle), (middle, end), (begin, end)]
+    )
+    assert whole == integrate_folder(tmp_path, begin, end)
+    both = sum_of([first, second])
+    assert both.valid and both.seconds == pytest.approx(4.0)
+    assert both.joules.value == pytest.approx(whole.joules.value, rel=1e-9)
+    # the instrument's errors are the same in both and do not average out
+    assert both.joules.uncertainty == pytest.approx(whole.joules.uncertainty, rel=0.05)
+    assert sum_of([whole]) is whole
+    for one, until in zip(
+        energy_until(tmp_path, begin, [middle, end]), (first, whole), strict=True
+    ):
+        assert one.joules.value == pytest.approx(until.joules.value, abs=2 * 0.0088 * 3.4)
+    with pytest.raises(MeterError, match="one provenance"):
+        sum_of([])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from e2train.data.load import load_data
@@ -22,7 +23,7 @@ TRAIN = TrainSettings(iterations=40, batch=64, lr=0.01, log_every=20, checkpoint
 FIXED = MethodSettings("fixed", "psg")
 RUNS = {
     "psg": Experiment("psg", train=TRAIN, method=FIXED),
-    "sgd": Experiment("sgd", train=TRAIN),
+    "sgd": Experiment("sgd", train=replace(TRAIN, lr=0.1)),
     "e2train": Experiment(
         "e2train",
         train=TRAIN,

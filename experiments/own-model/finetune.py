@@ -4,9 +4,9 @@
     python experiments/own-model/finetune.py DATA animals.pt runs/own-model
 
 First the model is compared with torch on its own classes, in float32 and in integers. Then three
-seeds each of e2train.toml and last-layer.toml learn CIFAR-10's vehicles from 500 pictures a class.
-Writes OUT/finetune.json, which docs/import-export.md is made from. Runs that are there already are
-not repeated.
+seeds each of e2train.toml, last-layer.toml and e2train-long.toml learn CIFAR-10's vehicles from 500
+pictures a class. Writes OUT/finetune.json, which docs/import-export.md is made from. Runs that are
+there already are not repeated.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from e2train.training.trainer import Trainer
 HERE = Path(__file__).parent
 PICTURES = 2000
 SEEDS = (0, 1, 2)
+METHODS = ("e2train", "last-layer", "e2train-long")
 
 
 def imported(experiment: Experiment, animals: Dataset, weights: Path) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def main() -> None:
     whole = load_dataset("cifar10", options.data)
     vehicles = few_pictures(chosen_classes(whole, VEHICLES), PICTURES, 0)
     experiments = []
-    for name in ("e2train", "last-layer"):
+    for name in METHODS:
         read = load_experiment(HERE / f"{name}.toml")
         source = replace(read.finetune, weights=str(options.weights))
         experiments.append(replace(read, finetune=source))

@@ -21,6 +21,8 @@ from e2train.runs.checkpoint import read_checkpoint
 from e2train.training.assembly import Parts, assemble
 from e2train.training.bring import bring
 from e2train.training.experiment import Experiment, FinetuneSettings, MethodSettings, TrainSettings
+from e2train.training.trainer import Trainer
+from e2train.weights.files import read_weights
 
 MEAN, STD = 0.15, 0.25  # of pixels from 0 to 1: not what the data set has
 STEPS = 60
@@ -155,6 +157,30 @@ def test_impossible_settings(
     assert run(["train", str(path), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert all(word in line for word in words)
+
+
+def test_the_run_takes_the_weights_normalisation(
+    trained: tuple[Path, float], tmp_path: Path
+) -> None:
+    """To whole pixels, so that a padding pixel is 0 in the run as it was in the model."""
+    chosen = experiment(trained[0], "float32", mean=(0.3,), std=(0.2,))
+    with Trainer(chosen, DATA, tmp_path, device=None, meter="none") as trainer:
+        assert (trainer.dataset.mean, trainer.dataset.std) == ((76,), (51.0,))
+        trainer.run()
+    meta = read_checkpoint(tmp_path / "checkpoint.npz").meta
+    assert (meta["mean"], meta["std"]) == ([76], [51.0])
+    facts = read_weights(tmp_path / "checkpoint.npz").facts
+    assert facts["normalisation"] == {"mean": [76], "deviation": [51.0]}
+
+
+@pytest.mark.parametrize("mean", ["dark", [1.0, 2.0], [float("nan")], [300.0]])
+def test_a_file_with_an_impossible_normalisation(mean: object, tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    told = {"normalisation": {"mean": mean, "deviation": [60.0]}}
+    torch.save({"state_dict": ResNet(8, 1, 10).state_dict(), "e2train": json.dumps(told)}, path)
+    chosen = experiment(path, "float32", mean=None, std=None)
+    with pytest.raises(UserError, match="its normalisation is not a mean and a deviation of 1"):
+        bring(chosen, DATA, parts_of(chosen))
 
 
 def test_channels_of_the_normalisation(trained: tuple[Path, float]) -> None:

@@ -20,7 +20,10 @@ from engine_parts import emulator
 # The finders of sys.path skip the blocked packages, as where they are not installed.
 BOARD = """
 import sys
-BLOCKED = {"torch", "matplotlib", "sklearn", "scipy", "PIL", "onnx"}
+BLOCKED = {
+    "PIL", "hls4ml", "matplotlib", "onnx", "onnxruntime", "qonnx", "safetensors",
+    "scipy", "sklearn", "torch",
+}
 
 class Without:
     def __init__(self, finder):

@@ -165,7 +165,7 @@ def _blocks(trained: Trained) -> str:
 
 def _notes(trained: Trained, top1: float, count: int) -> tuple[str, ...]:
     found = []
-    if trained.iteration < trained.experiment.offered:
+    if not trained.cell:
         found.append(
             f"the run is not finished: {trained.iteration} of {trained.experiment.offered} "
             "mini-batches offered"

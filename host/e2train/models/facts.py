@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from .. import __version__
-from ..training.bring import PICTURE_UNIT
+from ..weights.files import PICTURE_UNIT
 from ..weights.fit import Normalisation
 from .trained import Trained
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def hls_model(network: NetworkIntegers, folder: Path, part: str) -> Any:
     _classifier(layers, network, x)
     settings = {"Model": {"Precision": "ap_fixed<32,16>", "ReuseFactor": 1, "Strategy": "Latency"}}
     options = {"output_dir": str(folder), "project_name": PROJECT, "backend": "Vitis"}
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own passes, about each other's attributes
         config = hls4ml.utils.config.create_config(
             **options, part=part, clock_period=CLOCK_NS, io_type="io_stream"
         )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,12 @@ def load_trained(folder: Path, data: Path | None, device: Device | None) -> Trai
     finished = (folder / RESULT).exists()
     averages = finished and bool(saved.meta.get("average_count"))
     told = "picture" in start
-    dataset = load_data(experiment.data, data) if averages or not told else _told(start)
+    if averages or not told:
+        dataset = load_data(experiment.data, data)
+        if told:  # of a run that starts from another's normalisation, that
+            dataset = replace(dataset, mean=tuple(start["mean"]), std=tuple(start["std"]))
+    else:
+        dataset = _told(start)
     parts = assemble(experiment, dataset, device)
     _restore(folder, saved, parts)
     if averages:

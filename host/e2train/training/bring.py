@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checked import is_number
 from ..data.batches import batch_indices
 from ..data.dataset import Dataset
 from ..device.counter import Counter
@@ -22,13 +23,12 @@ from ..network.float32 import FloatArithmetic
 from ..network.float_backend import float_backend
 from ..network.integer import FixedArithmetic
 from ..network.network import Network
-from ..weights.files import Weights, read_weights
+from ..weights.files import PICTURE_UNIT, Weights, read_weights
 from ..weights.fit import Normalisation, fit, renormalise
 from .assembly import Parts
 from .evaluate import BATCH
 from .experiment import ARITHMETICS, Experiment, FinetuneSettings
 
-PICTURE_UNIT = 128.0  # the integer network's pictures are (pixel - mean) x 2^-7
 SETTLING = 16  # mini-batches until the peaks that exponents start from are forgotten
 AVERAGED = 16  # mini-batches that the statistics are taken over
 
@@ -76,6 +76,17 @@ class Brought:
                 "of the test pictures"
             )
         return [*found, line]
+
+
+def as_the_weights(chosen: FinetuneSettings, dataset: Dataset) -> Dataset:
+    """The pictures with the mean (to whole pixels) and the deviation of the weights' training.
+
+    Left as they are where nothing tells those. UserError for a file that is no weights file.
+    """
+    theirs = _normalisation(chosen, read_weights(Path(str(chosen.weights))), dataset)
+    if theirs is None:
+        return dataset
+    return replace(dataset, mean=tuple(round(m) for m in theirs.mean), std=theirs.deviation)
 
 
 def bring(experiment: Experiment, dataset: Dataset, parts: Parts) -> Brought:
@@ -134,15 +145,26 @@ def _normalisation(
                     f"finetune.{key} = {list(values)}: expected {channels} numbers, one a channel"
                 )
         return Normalisation(*(tuple(255.0 * v for v in t) for t in (chosen.mean, chosen.std)))
-    if weights.facts.get("trained_in") in ARITHMETICS:  # a checkpoint of ours
-        return input_of(dataset, weights.facts["trained_in"] == "fixed")
     told = weights.facts.get("normalisation")
     if not isinstance(told, dict):
+        known = weights.facts.get("trained_in") in ARITHMETICS  # a checkpoint of earlier versions
+        return input_of(dataset, weights.facts["trained_in"] == "fixed") if known else None
+    mean, deviation = (_channel_values(told.get(key), channels) for key in ("mean", "deviation"))
+    if mean is None or deviation is None:
+        raise UserError(
+            f"{weights.path}: its normalisation is not a mean and a deviation of {channels} "
+            "channels, from 0 to 255"
+        )
+    return Normalisation(mean, deviation)
+
+
+def _channel_values(values: object, channels: int) -> tuple[float, ...] | None:
+    """Numbers of a pixel's range, one a channel; None for anything else."""
+    if not isinstance(values, list) or len(values) != channels:
         return None
-    lists = [told.get("mean"), told.get("deviation")]
-    if not all(isinstance(one, list) and len(one) == channels for one in lists):
-        raise UserError(f"{weights.path}: its normalisation is not of {channels} channels")
-    return Normalisation(*(tuple(float(v) for v in one) for one in lists))  # type: ignore[union-attr]
+    if not all(is_number(value) and 0 <= value <= 255 for value in values):
+        return None
+    return tuple(map(float, values))
 
 
 def _float_network(parts: Parts, dataset: Dataset, ours: Normalisation) -> Network:
@@ -152,10 +174,14 @@ def _float_network(parts: Parts, dataset: Dataset, ours: Normalisation) -> Netwo
 
 
 def _training_pictures(experiment: Experiment, dataset: Dataset) -> Iterator[np.ndarray]:
-    """Mini-batches as training has them, but not augmented; endless."""
-    train, total, iteration = experiment.train, len(dataset.train_labels), 0
+    """Mini-batches as training has them, but not augmented; endless.
+
+    Where training pictures have yet to come, the test pictures stand in (never their labels).
+    """
+    images = dataset.train_images if len(dataset.train_images) else dataset.test_images
+    size, iteration = min(experiment.train.batch, len(images)), 0
     while True:
-        yield dataset.train_images[batch_indices(total, train.batch, iteration, train.seed)]
+        yield images[batch_indices(len(images), size, iteration, experiment.train.seed)]
         iteration += 1
 
 

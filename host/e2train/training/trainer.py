@@ -36,7 +36,7 @@ from ..runs.events import EventLog
 from . import record
 from .assembly import assemble
 from .averaging import renew_statistics
-from .bring import Brought, bring
+from .bring import Brought, as_the_weights, bring
 from .early_stop import Best, hold_out
 from .evaluate import Accuracy, evaluate
 from .experiment import LOSS, Experiment
@@ -127,10 +127,14 @@ class Trainer:
         experiment: Experiment, dataset: Dataset, folder: Path, resume: bool
     ) -> Dataset:
         """The pictures as the network knows them: of its own checkpoint, else of the base's."""
-        own, base = folder / CHECKPOINT, experiment.finetune.checkpoint
-        if base is None:
-            return dataset
-        return normalised_as(own if resume and own.exists() else Path(base), dataset)
+        own, finetune = folder / CHECKPOINT, experiment.finetune
+        if finetune.starts_from is not None and resume and own.exists():
+            return normalised_as(own, dataset)
+        if finetune.weights is not None:
+            return as_the_weights(finetune, dataset)
+        if finetune.checkpoint is not None:
+            return normalised_as(Path(finetune.checkpoint), dataset)
+        return dataset
 
     def _check_count(self) -> None:
         """UserError where the training set has too few pictures for what is asked."""

@@ -26,6 +26,7 @@ PARALLEL = "module."  # what DataParallel puts before every name
 SAFE_WAY = (
     "save the tensors alone, with torch.save(model.state_dict(), FILE) or as a safetensors file"
 )
+PICTURE_UNIT = 128.0  # the integer network's pictures are (pixel - mean) x 2^-7
 _ZIP, _CHECKPOINT = b"PK\x03\x04", b"header.npy"
 _OLD_PICKLE = b"\x80"
 
@@ -82,8 +83,13 @@ def _checkpoint(path: Path) -> Weights:
     found = read_checkpoint(path)
     prefix = "parameters/"
     arrays = {n[len(prefix) :]: a for n, a in found.arrays.items() if n.startswith(prefix)}
-    method = found.meta.get("experiment", {}).get("method", {})
-    return Weights(path, arrays, {"trained_in": method.get("arithmetic")})
+    meta = found.meta
+    arithmetic = meta.get("experiment", {}).get("method", {}).get("arithmetic")
+    facts: dict[str, Any] = {"network": meta.get("network"), "trained_in": arithmetic}
+    if "mean" in meta:  # which earlier versions do not tell
+        deviation = [PICTURE_UNIT] * len(meta["mean"]) if arithmetic == "fixed" else meta["std"]
+        facts["normalisation"] = {"mean": meta["mean"], "deviation": deviation}
+    return Weights(path, arrays, facts)
 
 
 def _safetensors(path: Path) -> Weights:

@@ -91,9 +91,7 @@ def _opened(content: bytes, use: Callable[[Any, PillowImage], T]) -> T:
         raise PictureError(f"is damaged ({reason})") from error
 
 
-def _pixels(
-    pillow: Any, image: PillowImage, shape: tuple[int, int, int]
-) -> npt.NDArray[np.uint8]:
+def _pixels(pillow: Any, image: PillowImage, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     channels, height, width = shape
     # A JPEG can be decoded at a half, a quarter or an eighth, in as much less time.
     image.draft(None, (OVERSAMPLED * width, OVERSAMPLED * height))

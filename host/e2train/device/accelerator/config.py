@@ -17,6 +17,7 @@ SECTIONS = (
     "array",
     "widths",
     "buffers",
+    "core",
     "limits",
     "bandwidth",
     "operations",

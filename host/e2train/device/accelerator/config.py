@@ -15,6 +15,7 @@ LISTS = {("registers", "ports"), ("registers", "arguments")}
 SECTIONS = (
     "target",
     "array",
+    "core",
     "widths",
     "buffers",
     "limits",

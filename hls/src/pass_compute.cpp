@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Feeds a tile to the MAC core, visit by visit, and collects its sums.
 #include "e2train/pass.hpp"
+#include "e2train/step_words.hpp"
 
 namespace e2 {
 
@@ -89,9 +90,8 @@ MacCommand command_of(const Pass& pass, const Tile& tile, const Walk& walk) {
     const bool last_block = walk.block == blocks_of(pass, tile) - 1;
     MacCommand command;
     command.depth = depth_of(pass, walk);
-    command.rows =
+    command.words =
         static_cast<std::uint8_t>(smaller(per_visit, tile.outers - walk.block * per_visit));
-    command.columns = static_cast<std::uint8_t>(lanes_of(pass.samples, tile.group));
     command.packed = !pass.transposed;
     command.across = false;
     command.second = 0;
@@ -140,10 +140,11 @@ column_operands_lanes:
 // One big loop over the steps of all visits, one a cycle: the counters of `Walk` replace a nest of
 // loops whose bounds change from visit to visit, which would not flatten into one pipeline.
 void feed_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
-               const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-               hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+               const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+               hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns,
                hls::stream<Count>& steps) {
     Walk walk = first_step(pass, tile);
+    StepWriter writer = StepWriter();
 feed_steps:
     for (Count step = 0; step < MAX_STEPS; ++step) {
 #pragma HLS LOOP_TRIPCOUNT min = 144 max = 40000 avg = 9216
@@ -154,10 +155,11 @@ feed_steps:
             first_tap(pass.x, tile.x.begin + walk.x) + walk.tap_x * tap_step(pass.x);
         const Count tap = walk.empty ? 0 : times_on_chip(tap_y, pass.x.kernel) + tap_x;
         if (walk.first) {
-            commands.write(command_of(pass, tile, walk));
+            begin_visit(command_of(pass, tile, walk), writer);
         }
-        rows.write(row_operands(pass, walk, tap, row_buffer));
-        columns.write(column_operands(pass, tile, walk, tap_y, tap_x, column_buffer));
+        write_step(writer, row_operands(pass, walk, tap, row_buffer),
+                   column_operands(pass, tile, walk, tap_y, tap_x, column_buffer), flags, rows,
+                   columns);
         if (!advance(pass, tile, walk)) {
             steps.write(step + 1);
             break;
@@ -166,7 +168,7 @@ feed_steps:
 }
 
 // Sums come visit by visit; they are kept by channel and position, as they will be stored.
-void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& words, TileSums& to) {
+void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumBits>& words, TileSums& to) {
     const Count per_visit = rows_a_visit(pass);
     const Count positions = times_on_chip(tile.y.count, tile.x.count);
 collect_blocks:
@@ -180,12 +182,12 @@ collect_blocks:
             for (Count row = 0; row < rows; ++row) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 16 avg = 16
 #pragma HLS PIPELINE II = 1
-                const SumWord word = words.read();
+                const SumBits word = words.read();
                 const Count at = times_on_chip(positions, block * per_visit + row) + position;
             collect_lanes:
                 for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL
-                    to.word[at].lane[lane] = word.lane[lane];
+                    to.word[at].lane[lane] = sum_of(word, lane);
                 }
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second phase: full precision for the unsure weights, eight slots a visit.
 #include "e2train/psg.hpp"
+#include "e2train/step_words.hpp"
 
 namespace e2 {
 
@@ -31,11 +32,10 @@ slot_operands_rows:
     return words;
 }
 
-MacCommand command_of(const WeightPass& pass, const DataTile& data, const Visit& visit, bool last) {
+MacCommand command_of(const DataTile& data, const Visit& visit, bool last) {
     MacCommand command;
     command.depth = times_on_chip(data.y.count, data.x.count);
-    command.rows = ARRAY_ROWS;
-    command.columns = static_cast<std::uint8_t>(lanes_of(pass.samples, data.group));
+    command.words = 1;
     command.packed = false;
     command.across = true;
     command.second = static_cast<std::uint8_t>(visit.second.to_uint());
@@ -78,12 +78,13 @@ load_visits_loop:
 
 void feed_slots(const WeightPass& pass, const SlotTile& tile, const DataTile& data,
                 const SlotVisits& visits, Count first_channel, const RowBuffer& row_buffer,
-                const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-                hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+                hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns,
                 hls::stream<Count>& counted) {
     const Count plane = times_on_chip(data.y.count, data.x.count);
     const Count steps = smaller(times(plane, tile.visits), MAX_STEPS);
     counted.write(steps);
+    StepWriter writer = StepWriter();
     Count index = 0;
     Count y = 0;
     Count x = 0;
@@ -96,13 +97,13 @@ feed_steps:
                          times_on_chip(y, data.x.count) + x;
         const bool two = visit.filter + 1 < tile.filters.begin + tile.filters.count;
         if (y == 0 && x == 0) {
-            commands.write(command_of(pass, data, visit, index == tile.visits - 1));
+            begin_visit(command_of(data, visit, index == tile.visits - 1), writer);
         }
         ColumnWord column;
         column.first = column_buffer.word[at];
         column.second = column_buffer.word[two ? at + plane : at];
-        columns.write(column);
-        rows.write(slot_operands(pass, data, visit, y, x, first_channel, row_buffer));
+        write_step(writer, slot_operands(pass, data, visit, y, x, first_channel, row_buffer),
+                   column, flags, rows, columns);
         if (++x == data.x.count) {
             x = 0;
             if (++y == data.y.count) {
@@ -113,18 +114,18 @@ feed_steps:
     }
 }
 
-void collect_slots(const SlotTile& tile, bool first, hls::stream<SumWord>& words,
+void collect_slots(const SlotTile& tile, bool first, hls::stream<SumBits>& words,
                    WeightSums& sums) {
 collect_visits:
     for (Count visit = 0; visit < tile.visits; ++visit) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 1024 avg = 256
 #pragma HLS PIPELINE II = 8
-        const SumWord word = words.read();
+        const SumBits word = words.read();
     collect_rows:
         for (int row = 0; row < ARRAY_ROWS; ++row) {
             const Count at = visit * ARRAY_ROWS + row;
             const Sum before = first ? Sum(0) : sums.sum[at];
-            sums.sum[at] = before + word.lane[row];
+            sums.sum[at] = before + sum_of(word, row);
         }
     }
 }

@@ -36,22 +36,21 @@ void load_rows(const Job& job, Count index, const Arguments& arguments, const Be
 }
 
 void feed(const Job& job, Count index, const SlotVisits& visits, const RowBuffer& row_buffer,
-          const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-          hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns, hls::stream<Count>& steps) {
+          const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+          hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns, hls::stream<Count>& steps) {
     if (job.kind == JOB_PASS) {
-        feed_pass(job.pass, tile_at(job.pass, index), row_buffer, column_buffer, commands, rows,
+        feed_pass(job.pass, tile_at(job.pass, index), row_buffer, column_buffer, flags, rows,
                   columns, steps);
     } else if (job.kind == JOB_WEIGHTS) {
         feed_weights(job.weights, job.tile, data_tile_at(job.weights, index), job.slices,
-                     row_buffer, column_buffer, commands, rows, columns, steps);
+                     row_buffer, column_buffer, flags, rows, columns, steps);
     } else {
         feed_slots(job.weights, job.slots, data_tile_at(job.weights, index), visits,
-                   job_channels(job).begin, row_buffer, column_buffer, commands, rows, columns,
-                   steps);
+                   job_channels(job).begin, row_buffer, column_buffer, flags, rows, columns, steps);
     }
 }
 
-void collect(const Job& job, Count index, hls::stream<SumWord>& words, TileSums& tile_sums,
+void collect(const Job& job, Count index, hls::stream<SumBits>& words, TileSums& tile_sums,
              WeightSums& weight_sums) {
     const bool first = index == 0;
     if (job.kind == JOB_PASS) {
@@ -112,21 +111,21 @@ run_tiles_loop:
 #pragma HLS STREAM variable = row_buffer.bank type = shared
 #pragma HLS AGGREGATE variable = column_buffer.word
 #pragma HLS AGGREGATE variable = tile_sums.word
-        hls::stream<MacCommand> commands("commands");
-        hls::stream<RowWord> row_words("row_words");
-        hls::stream<ColumnWord> column_words("column_words");
-        hls::stream<SumWord> sums("sums");
+        hls::stream<StepFlags> flags("flags");
+        hls::stream<RowBits> row_words("row_words");
+        hls::stream<ColumnBits> column_words("column_words");
+        hls::stream<SumBits> sums("sums");
         hls::stream<Count> steps("steps");
-#pragma HLS STREAM variable = commands depth = 4
+#pragma HLS STREAM variable = flags depth = 4
 #pragma HLS STREAM variable = row_words depth = 4
 #pragma HLS STREAM variable = column_words depth = 4
 #pragma HLS STREAM variable = sums depth = 32
 #pragma HLS STREAM variable = steps depth = 4
         load_columns(job, index, arguments, columns, second, column_buffer);
         load_rows(job, index, arguments, rows, row_buffer);
-        feed(job, index, memories.slot_visits, row_buffer, column_buffer, commands, row_words,
+        feed(job, index, memories.slot_visits, row_buffer, column_buffer, flags, row_words,
              column_words, steps);
-        mac_core(commands, row_words, column_words, sums);
+        mac_core(flags, row_words, column_words, sums);
         collect(job, index, sums, tile_sums, memories.weight_sums);
         store(job, index, arguments, tile_sums, steps, extra, output, channels, counters);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Feeds a tile of weights to the MAC core and adds up its sums.
 #include "e2train/products.hpp"
+#include "e2train/step_words.hpp"
 #include "e2train/weights.hpp"
 
 namespace e2 {
@@ -60,12 +61,9 @@ bool advance(const WeightPass& pass, const WeightTile& tile, const DataTile& dat
 
 MacCommand command_of(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
                       const Slices& slices, Count blocks, const WeightWalk& walk) {
-    const Count rows = rows_of(pass, slices);
     MacCommand command;
     command.depth = times_on_chip(data.y.count, data.x.count);
-    command.rows = static_cast<std::uint8_t>(
-        pass.depthwise ? 1 : smaller(rows, tile.channels.count - walk.block * rows));
-    command.columns = static_cast<std::uint8_t>(lanes_of(pass.samples, data.group));
+    command.words = 1;
     command.packed = slices.packed;
     command.across = true;
     command.second = 0;
@@ -122,25 +120,26 @@ void advance(Count rows, Count taps, Count blocks, CollectWalk& walk) {
 // One big loop, as in the other passes (see pass_compute.cpp).
 void feed_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
                   const Slices& slices, const RowBuffer& row_buffer,
-                  const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-                  hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                  const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+                  hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns,
                   hls::stream<Count>& steps) {
     const Count blocks = blocks_of(pass, tile, slices);
     WeightWalk walk = WeightWalk();
+    StepWriter writer = StepWriter();
 feed_steps:
     for (Count step = 0; step < MAX_STEPS; ++step) {
 #pragma HLS LOOP_TRIPCOUNT min = 144 max = 40000 avg = 18432
 #pragma HLS PIPELINE II = 1
         if (first_of_visit(walk)) {
-            commands.write(command_of(pass, tile, data, slices, blocks, walk));
+            begin_visit(command_of(pass, tile, data, slices, blocks, walk), writer);
         }
         const Count gradient =
             times_on_chip(times_on_chip(walk.filter, data.y.count) + walk.y, data.x.count) + walk.x;
         ColumnWord column;
         column.first = column_buffer.word[gradient];
         column.second = column.first;
-        columns.write(column);
-        rows.write(row_operands(pass, tile, data, slices, walk, row_buffer));
+        write_step(writer, row_operands(pass, tile, data, slices, walk, row_buffer), column, flags,
+                   rows, columns);
         if (!advance(pass, tile, data, blocks, walk)) {
             steps.write(step + 1);
             break;
@@ -151,7 +150,7 @@ feed_steps:
 // A visit's word holds sums of neighbouring channels at one tap; sums are kept channel by channel.
 // One loop over the rows of all visits, as short visits leave no time to start a loop for each.
 void collect_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
-                     bool first, hls::stream<SumWord>& words, WeightSums& sums) {
+                     bool first, hls::stream<SumBits>& words, WeightSums& sums) {
     const Count taps = weight_taps(pass);
     const Count per_visit = rows_of(pass, slices);
     const Count channels = pass.depthwise ? 1 : tile.channels.count;
@@ -159,7 +158,7 @@ void collect_weights(const WeightPass& pass, const WeightTile& tile, const Slice
     const Count rows = smaller(per_visit, channels);
     const Count visits = times_on_chip(times_on_chip(tile.filters.count, blocks), taps);
     CollectWalk walk = {0, 0, 0, 0};
-    SumWord word;
+    SumBits word;
 collect_sums:
     for (Count step = 0; step < times(visits, rows); ++step) {
 #pragma HLS LOOP_TRIPCOUNT min = 9 max = 8192 avg = 2304
@@ -173,7 +172,7 @@ collect_sums:
         if (channel < channels) {
             const Count at = times(times_on_chip(walk.filter, channels) + channel, taps) + walk.tap;
             const Sum before = first ? Sum(0) : sums.sum[at];
-            sums.sum[at] = before + word.lane[walk.row];
+            sums.sum[at] = before + sum_of(word, walk.row);
         }
         advance(rows, taps, blocks, walk);
     }

@@ -91,10 +91,10 @@ void load_pass_rows(const Pass& pass, const Tile& tile, std::uint32_t address, c
                     RowBuffer& buffer);
 // Stages of a tile: visits to the array, their sums, and what becomes of them.
 void feed_pass(const Pass& pass, const Tile& tile, const RowBuffer& row_buffer,
-               const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-               hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+               const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+               hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns,
                hls::stream<Count>& steps);
-void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumWord>& words, TileSums& to);
+void collect_pass(const Pass& pass, const Tile& tile, hls::stream<SumBits>& words, TileSums& to);
 void store_pass(const Pass& pass, const Tile& tile, const Finish& finish,
                 const Arguments& arguments, const TileSums& sums, Count steps, const Beat* extra,
                 Beat* output, ChannelEntry channels[LIMITS_CHANNELS], Counters& counters);

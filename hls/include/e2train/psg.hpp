@@ -105,10 +105,10 @@ inline Span slot_channels(const WeightPass& pass, const SlotTile& tile) {
 // Stages of a data tile, as in weights.hpp; sums in [visit][row] order.
 void feed_slots(const WeightPass& pass, const SlotTile& tile, const DataTile& data,
                 const SlotVisits& visits, Count first_channel, const RowBuffer& row_buffer,
-                const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-                hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+                hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns,
                 hls::stream<Count>& counted);
-void collect_slots(const SlotTile& tile, bool first, hls::stream<SumWord>& words, WeightSums& sums);
+void collect_slots(const SlotTile& tile, bool first, hls::stream<SumBits>& words, WeightSums& sums);
 
 // Signs of a slot tile to scratch.results.
 void write_results(const SlotTile& tile, const WeightSums& sums, Address results, Beat* memory);

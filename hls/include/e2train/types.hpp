@@ -51,11 +51,6 @@ struct HalfWord {
     Half lane[LANES];
 };
 
-// Sums of 16 columns (passes along positions) or of 16 rows (weight gradients).
-struct SumWord {
-    Sum lane[LANES];
-};
-
 struct TileSumWord {
     TileSum lane[LANES];
 };

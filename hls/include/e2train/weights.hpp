@@ -93,11 +93,11 @@ RowSource row_source(const WeightPass& pass, Count first_channel, const DataTile
 // in [filter][channel][tap] order. `first`: there is no data before.
 void feed_weights(const WeightPass& pass, const WeightTile& tile, const DataTile& data,
                   const Slices& slices, const RowBuffer& row_buffer,
-                  const ColumnBuffer& column_buffer, hls::stream<MacCommand>& commands,
-                  hls::stream<RowWord>& rows, hls::stream<ColumnWord>& columns,
+                  const ColumnBuffer& column_buffer, hls::stream<StepFlags>& flags,
+                  hls::stream<RowBits>& rows, hls::stream<ColumnBits>& columns,
                   hls::stream<Count>& steps);
 void collect_weights(const WeightPass& pass, const WeightTile& tile, const Slices& slices,
-                     bool first, hls::stream<SumWord>& words, WeightSums& sums);
+                     bool first, hls::stream<SumBits>& words, WeightSums& sums);
 
 // Sums of a tile to 64-bit words at `address`, in the layer's order; returns the largest magnitude.
 std::uint64_t store_weights(const WeightPass& pass, const WeightTile& tile, const WeightSums& sums,

@@ -15,9 +15,9 @@ LISTS = {("registers", "ports"), ("registers", "arguments")}
 SECTIONS = (
     "target",
     "array",
+    "core",
     "widths",
     "buffers",
-    "core",
     "limits",
     "bandwidth",
     "operations",

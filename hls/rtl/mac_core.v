@@ -171,4 +171,12 @@ module mac_core (
     reg [CORE_SUM_BITS-1:0] word;
     always @(posedge ap_clk) if (advance) word <= lanes | dsp_sums | lut_sums;
     assign sums_din = word;
+
+`ifdef E2_CHECKS
+    mac_contract contract (
+        .clk(ap_clk), .rst(ap_rst), .take(take), .step(steps_dout), .rows(rows_dout),
+        .columns(columns_dout), .out_valid(out_valid), .out_taken(sums_write), .enabled(ap_ce),
+        .word(word)
+    );
+`endif
 endmodule

@@ -61,21 +61,42 @@ def _key(compiler: str, root: Path) -> str:
     return build.key(compiler, (*FLAGS, str(ap_types())), root, files)
 
 
-def _compile(compiler: str, root: Path, folder: Path, target: Path) -> None:
-    """One object for each file, as many at once as there are processors."""
-    includes = ["-I", str(root / "hls/include"), "-isystem", str(ap_types())]
-    objects = [folder / f"{index}.o" for index in range(len(sources(root)))]
+def compile_objects(
+    compiler: str, jobs: list[tuple[Path, tuple[str, ...]]], folder: Path
+) -> list[Path]:
+    """Compile sources, each with its flags, as many at once as there are processors.
 
-    def make_object(source: Path, made: Path) -> None:
-        command = [compiler, *FLAGS, *includes, "-c", str(source), "-o", str(made)]
+    Returns the objects, in `folder`. Raises BuildError.
+    """
+    objects = [folder / f"{index}.o" for index in range(len(jobs))]
+
+    def make_object(job: tuple[Path, tuple[str, ...]], made: Path) -> None:
+        source, flags = job
+        command = [compiler, *flags, "-c", str(source), "-o", str(made)]
         build.run_compiler(command, BUILD_SECONDS)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(make_object, sources(root), objects))
+        list(pool.map(make_object, jobs, objects))
+    return objects
+
+
+def link(compiler: str, objects: list[Path], target: Path) -> None:
+    """Make a shared library of objects. Raises BuildError."""
     build.run_compiler([compiler, "-shared", *map(str, objects), "-o", str(target)], BUILD_SECONDS)
 
 
-def _bind(path: Path) -> ctypes.CDLL:
+def kernel_flags(root: Path = CHECKOUT) -> tuple[str, ...]:
+    """What the accelerator's own C++ is compiled with."""
+    return (*FLAGS, "-I", str(root / "hls/include"), "-isystem", str(ap_types()))
+
+
+def _compile(compiler: str, root: Path, folder: Path, target: Path) -> None:
+    jobs = [(source, kernel_flags(root)) for source in sources(root)]
+    link(compiler, compile_objects(compiler, jobs, folder), target)
+
+
+def bind(path: Path) -> ctypes.CDLL:
+    """The library at `path`, its entry declared."""
     library = ctypes.CDLL(str(path))
     library.e2train_csim.restype = ctypes.c_uint32
     library.e2train_csim.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
@@ -95,6 +116,6 @@ def load(root: Path = CHECKOUT) -> ctypes.CDLL:
 
     try:
         compiler = build.compiler()
-        return build.built_library("csim", _key(compiler, root), compile_, _bind)
+        return build.built_library("csim", _key(compiler, root), compile_, bind)
     except build.BuildError as error:
         raise CsimUnavailable(f"device csim: {error}") from error

@@ -37,7 +37,7 @@ $(STAMP): setup.py requirements/constraints.txt | check
 	@$(BIN)/e2train device list >/dev/null  # compiles the emulator's kernels
 	@touch $@
 
-lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
+lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format, verilator
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || \
 	    { echo "lint: the files above need '$(BIN)/ruff format .'" >&2; exit 1; }
@@ -45,6 +45,7 @@ lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
 	@found=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$found" >&2; exit 1; }
 	@find hls host -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' \) \
 	    -exec $(BIN)/clang-format --dry-run -Werror {} +
+	@$(BIN)/python hls/checks/lint_rtl.py
 
 test: setup lint ## lint, then every test
 	@$(BIN)/pytest -n 2 --no-header --durations=20 -m 'not alone'

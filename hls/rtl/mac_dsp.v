@@ -44,27 +44,32 @@ module mac_dsp (
         .PATTERNDETECT(), .PATTERNBDETECT()
     );
 `else
-    reg signed [24:0] a_in, d_in, operand;
-    reg signed [15:0] b_in, b_next;
-    reg across_in, own, before_too;
-    reg signed [40:0] product;
+    // Registers as wide as the primitive's, so that both can be compared one by one.
+    reg signed [29:0] a_in;
+    reg signed [24:0] d_in, operand;
+    reg signed [17:0] b_in, b_next;
+    reg [4:0] inmode;
+    reg [6:0] opmode;
+    reg signed [42:0] product;
     reg signed [47:0] total;
     always @(posedge clk)
         if (advance) begin
-            a_in <= a;
+            a_in <= {{5{a[24]}}, a};
             d_in <= d;
-            b_in <= b;
-            across_in <= across;
-            operand <= across_in ? d_in : a_in;
+            b_in <= {{2{b[15]}}, b};
+            inmode <= {2'b00, across, across, 1'b0};
+            operand <= (inmode[2] ? d_in : 25'sd0) + (inmode[1] ? 25'sd0 : a_in[24:0]);
             b_next <= b_in;
-            own <= add_own;
-            before_too <= add_before;
+            opmode <= {1'b0, add_own, add_before, 4'b0101};
             product <= operand * b_next;
             if (keep)
-                total <= {{7{product[40]}}, product}
-                    + (own ? total : before_too ? earlier : 48'sd0);
+                total <= {{5{product[42]}}, product}
+                    + (opmode[5:4] == 2'b10 ? total : opmode[5:4] == 2'b01 ? earlier : 48'sd0);
         end
     assign sum = total;
     assign cascade = total;
+    /* verilator lint_off UNUSEDSIGNAL */
+    wire unused = ^{a_in[29:25], inmode, opmode};
+    /* verilator lint_on UNUSEDSIGNAL */
 `endif
 endmodule

@@ -23,15 +23,16 @@ module mac_row_sum (
             sum <= left + right;
         end
 
-    wire [16:0] upper = packed_pair ? {17{sum[16]}} : sum[33:17];
-    wire [47:0] step_low = {{14{upper[16]}}, upper, sum[16:0]};
-    wire [16:0] step_high = packed_pair ? sum[33:17] : 17'd0;
-    wire carry = packed_pair & sum[16];
+    wire [47:0] step_low, step_high;
+    wire carry;
+    mac_across_unpack unpack (
+        .packed_pair(packed_pair), .sum(sum), .low(step_low), .high(step_high), .carry(carry)
+    );
 
     reg [47:0] visit_low, visit_high;
     wire [47:0] total_low = visit_low + step_low;
     /* verilator lint_off UNUSEDSIGNAL */
-    wire [48:0] total_carry = {visit_high, 1'b1} + {{31{step_high[16]}}, step_high, carry};
+    wire [48:0] total_carry = {visit_high, 1'b1} + {step_high, carry};
     /* verilator lint_on UNUSEDSIGNAL */
     wire [47:0] total_high = total_carry[48:1];
     always @(posedge clk)

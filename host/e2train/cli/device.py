@@ -18,8 +18,9 @@ SHOWN = 5  # failed cases that are printed for each operation
 @app.command("list")
 def list_devices() -> None:
     """List the devices, and what stands behind each."""
-    from e2train.device.accelerator.csim_build import CsimUnavailable, prerequisites
+    from e2train.device.accelerator import csim_build, rtl_build
     from e2train.device.selftest import emulator_backends
+    from e2train.errors import UserError
 
     table = Table(title="devices")
     for column in ("device", "backend", "available", "detail"):
@@ -28,16 +29,17 @@ def list_devices() -> None:
         table.add_row(
             "emulator", backend.name, "yes" if backend.available else "no", backend.detail
         )
-    try:
-        table.add_row("csim", "-", "yes", prerequisites())
-    except CsimUnavailable as missing:
-        table.add_row("csim", "-", "no", str(missing))
+    for name, needs in (("csim", csim_build.prerequisites), ("rtl", rtl_build.prerequisites)):
+        try:
+            table.add_row(name, "-", "yes", needs())
+        except UserError as missing:
+            table.add_row(name, "-", "no", str(missing))
     Console().print(table)
 
 
 @app.command()
 def selftest(
-    device: Annotated[str, typer.Option(help="emulator or csim.")] = "emulator",
+    device: Annotated[str, typer.Option(help="emulator, csim or rtl.")] = "emulator",
     backend: Annotated[str, typer.Option(help="Of emulator: auto, native, torch, ...")] = "auto",
 ) -> None:
     """Compare the kernel operations with int64 sums at extreme values; exit 1 on any difference."""

@@ -12,7 +12,7 @@ from .geometry import Geometry
 
 __all__ = ["Convolved", "Device", "Geometry", "Peaked", "PsgResult", "Tensor", "open_device"]
 
-DEVICES = ("emulator", "csim")
+DEVICES = ("emulator", "csim", "rtl")
 BACKENDS = ("auto", "native", "numpy", "torch", "cuda")
 
 
@@ -26,13 +26,18 @@ def open_device(
     works here and says so on standard error where it is not the first. All give the same integers.
     `threads` (native only): OMP_NUM_THREADS, or else every processor, where it is None.
     "csim": the accelerator's HLS C++ on this computer (built at first use from a checkout).
+    "rtl": the same with its MAC core in Verilog, simulated cycle by cycle by Verilator.
     Raises UserError for a name or backend that is not available here.
     """
     if name not in DEVICES:
         raise UserError(f"unknown device {name!r}: expected one of {', '.join(DEVICES)}")
-    if name == "csim":
+    if name in ("csim", "rtl"):
         if backend != "auto":
-            raise UserError(f"backend {backend!r}: device csim has none")
+            raise UserError(f"backend {backend!r}: device {name} has none")
+        if name == "rtl":
+            from .accelerator.rtl import open_rtl
+
+            return open_rtl()
         from .accelerator.csim import open_csim
 
         return open_csim()

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from core_reference import SUM_BYTES, Visit, expected, sums_of, words_of
+from core_reference import MODES, SUM_BYTES, Visit, expected, launch_cycles, sums_of, words_of
+from core_stimuli import KINDS, MOST_WORDS, draw_visit
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,38 @@ def check(library: ctypes.CDLL, visits: Sequence[Visit], stalls: Stalls = Stalls
         )
         at += visit.words
     return found
+
+
+def suite(library: ctypes.CDLL, seed: int, rounds: int = 1) -> int:
+    """All that a fault of the core can be seen by; returns the cycles that it took.
+
+    Every mode with random and extreme operands, tile edges, all pairs of modes, stalls, resets in
+    mid-visit, and the cycles of launches without stalls. Raises AssertionError.
+    """
+    random = np.random.default_rng(seed)
+    cycles = 0
+    for _ in range(rounds):
+        for mode, most in MOST_WORDS.items():
+            for kind in KINDS:
+                long = draw_visit(random, mode, steps=23, words=most, kind=kind)
+                short = draw_visit(random, mode, steps=1, words=most, kind=kind)
+                cycles += _in_time(library, [long, short, long, *[short] * 3])
+            cycles += _in_time(library, [draw_visit(random, mode) for _ in range(12)])
+        pairs = [mode for before in MODES for after in MODES for mode in (before, after)]
+        for steps in (1, None):
+            cycles += _in_time(library, [draw_visit(random, mode, steps=steps) for mode in pairs])
+        for _ in range(6):
+            visits = [draw_visit(random, mode) for mode in random.choice(list(MODES), 8)]
+            shares = random.choice([0, 20, 50], 5)
+            stalls = Stalls(int(random.integers(1 << 30)), *map(int, shares))
+            cycles += check(library, visits, stalls).cycles
+            reset = replace(stalls, reset_after=int(random.integers(2, 60)))
+            cycles += check(library, visits, reset).cycles
+    return cycles
+
+
+def _in_time(library: ctypes.CDLL, visits: Sequence[Visit]) -> int:
+    """Check visits without stalls, and that they take the cycles of the timing contract."""
+    cycles, wanted = check(library, visits).cycles, launch_cycles(visits)
+    assert cycles == wanted, f"{cycles} cycles, not {wanted}"
+    return cycles

@@ -43,22 +43,35 @@ class Visit:
     def steps(self) -> int:
         return len(self.rows)
 
-    @property
-    def cycles(self) -> int:
-        """Cycles that the visit takes among others, which the core's timing contract promises."""
-        across, packed = MODES[self.mode]
-        if across:
-            return max(self.steps, self.words)
-        steps = self.steps
-        if packed:  # runs end no closer than four cycles apart
-            steps = sum(max(RUN, run) for run in self.run_lengths())
-        return max(steps, RUN, -(-self.words // RUN) * RUN)
-
     def run_lengths(self) -> tuple[int, ...]:
         if self.runs is not None:
             return self.runs
         whole, left = divmod(self.steps, RUN)
         return (RUN,) * whole + ((left,) if left else ())
+
+
+OUTPUT = 13  # cycles from a visit's last step to its first word
+
+
+def launch_cycles(visits: Sequence[Visit]) -> int:
+    """Cycles from start to done of a launch whose streams never wait: the timing contract.
+
+    A step a cycle, but runs end at least four cycles apart (as the visits of plain sums do), and a
+    visit's end waits for the words of the visit before, along positions in whole fours.
+    """
+    now = run_end = drained = 0
+    for visit in visits:
+        across, packed = MODES[visit.mode]
+        runs = visit.run_lengths() if packed and not across else (visit.steps,)
+        for number, length in enumerate(runs, 1):
+            now += length
+            if not across:
+                now = run_end = max(now, run_end + RUN if run_end else 0)
+            if number == len(runs):
+                now = max(now, drained)
+                run_end = run_end if across else now
+        drained = now + (visit.words if across else -(-visit.words // RUN) * RUN)
+    return now + OUTPUT + visits[-1].words
 
 
 def low_slice(rows: np.ndarray) -> np.ndarray:

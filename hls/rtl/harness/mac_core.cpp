@@ -104,4 +104,6 @@ void mac_core(hls::stream<StepFlags>& steps, hls::stream<RowBits>& rows,
 }  // namespace e2
 
 // Cycles of all launches of this process, each from start to done.
-extern "C" std::uint64_t e2train_core_cycles() { return e2::cycles_of_launches; }
+extern "C" std::uint64_t e2train_core_cycles() {
+    return e2::cycles_of_launches;
+}

@@ -12,7 +12,6 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
-
 from core_reference import COLUMNS, MODES, expected, launch_cycles, sums_of, words_of
 from core_stimuli import KINDS, MOST_WORDS, draw_visit
 
@@ -81,7 +80,9 @@ class Core:
             dut.sums_full_n.value = int(not waits.get("sums", False))
             dut.ap_ce.value = int(not waits.get("clock", False))
             await self.sample()
-            reads = {int(getattr(dut, f"{name}_read").value) for name in ("steps", "rows", "columns")}
+            reads = {
+                int(getattr(dut, f"{name}_read").value) for name in ("steps", "rows", "columns")
+            }
             assert len(reads) == 1, "the streams are read apart"
             moved = reads.pop()
             if int(dut.sums_write.value):

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
-
 from core_reference import MODES, SUM_BYTES, Visit, expected, launch_cycles, sums_of, words_of
 from core_stimuli import KINDS, MOST_WORDS, draw_visit
 
@@ -34,9 +33,7 @@ class _Stalls(ctypes.Structure):
 
 
 class _Result(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_int64) for name in ("words", "taken", "cycles", "first_word")
-    )
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("words", "taken", "cycles", "first_word"))
 
 
 @dataclass(frozen=True)

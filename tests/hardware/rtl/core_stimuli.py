@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from core_reference import COLUMNS, MODES, PACKED_ROWS, ROWS, RUN, Visit
 
 Random = np.random.Generator

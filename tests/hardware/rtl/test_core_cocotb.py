@@ -10,9 +10,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-
 from core_coverage import read_coverage, share, table
 from core_reference import MODES
+
 from e2train.device.accelerator.config import CHECKOUT
 from e2train.device.accelerator.verilator import (
     RTL,
@@ -113,7 +113,10 @@ def test_in_the_simulator(simulated, name):
 
 def test_functional_coverage(simulated, capsys):
     _, where = simulated
-    reached = {tuple(entry[:-1]): entry[-1] for entry in json.loads((where / "functional.json").read_text())}
+    reached = {
+        tuple(entry[:-1]): entry[-1]
+        for entry in json.loads((where / "functional.json").read_text())
+    }
     stalls = ("none", "steps", "rows", "columns", "sums", "clock", "all")
     kinds = ("random", "extreme", "corner")
     wanted = set(itertools.product(MODES, ["all words"], kinds, stalls))

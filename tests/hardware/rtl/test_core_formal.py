@@ -89,6 +89,8 @@ def test_the_dsp_is_the_vendors():
     script += "cd gate\n"
     script += "".join(f"rename dsp.{its} {own}\n" for own, its in pairs.items())
     script += "cd ..\nattrmap -remove init\nopt -full\nopt_clean\ndffunmap\nopt_clean\n"
-    script += "equiv_make gold gate equiv\ncd equiv\nequiv_struct\nequiv_simple\nequiv_status -assert\n"
+    script += (
+        "equiv_make gold gate equiv\ncd equiv\nequiv_struct\nequiv_simple\nequiv_status -assert\n"
+    )
     shown, well = yosys(script)
     assert well and "Equivalence successfully proven!" in shown, shown[-3000:]

@@ -25,14 +25,17 @@ FLAGS = ("-std=c++17", "-fPIC", "-O2", "-march=native", "-w")
 SLOW_FLAGS = ("-std=c++17", "-fPIC", "-O0", "-w")
 
 
-def _model_jobs(folder: Path, root: Path) -> list[tuple[Path, tuple[str, ...]]]:
+def _model_jobs(
+    folder: Path, root: Path, optimise: bool = True
+) -> list[tuple[Path, tuple[str, ...]]]:
     """What to compile for the Verilated core, the longest files first."""
+    fast = FLAGS if optimise else SLOW_FLAGS
     model = folder / "model"
     model.mkdir()
     files, includes = verilator.verilate(model, root)
     listed = tuple(word for path in (*includes, root / HARNESS) for word in ("-I", str(path)))
     files.sort(key=lambda path: ("Slow" in path.name, -path.stat().st_size))
-    return [(path, (*(SLOW_FLAGS if "Slow" in path.name else FLAGS), *listed)) for path in files]
+    return [(path, (*(SLOW_FLAGS if "Slow" in path.name else fast), *listed)) for path in files]
 
 
 def _key(compiler: str, root: Path, files: list[Path]) -> str:
@@ -96,22 +99,33 @@ def load(root: Path = CHECKOUT) -> ctypes.CDLL:
     return _built("rtl", _key(compiler, root, files), compile_, _bind)
 
 
+def build_bench(
+    folder: Path, target: Path, root: Path = CHECKOUT, *, optimise: bool = True
+) -> None:
+    """Make `target`, the core alone with `e2_rtl_bench` of harness/bench.cpp; `folder` holds what
+    passes. Without `optimise` it is built sooner and runs slower.
+
+    Raises RtlUnavailable or BuildError.
+    """
+    jobs = _model_jobs(folder, root, optimise)
+    jobs.append((root / HARNESS / "bench.cpp", jobs[0][1]))
+    compiler = build.compiler()
+    csim_build.link(compiler, csim_build.compile_objects(compiler, jobs, folder), target)
+
+
 @cache
 def load_bench(root: Path = CHECKOUT) -> ctypes.CDLL:
-    """The core alone with `e2_rtl_bench` of harness/bench.cpp, built at first use.
+    """The bench of the core alone, built at first use.
 
     Raises RtlUnavailable where something is missing.
     """
-    compiler = _compiler()
 
     def compile_(folder: Path, target: Path) -> None:
-        jobs = _model_jobs(folder, root)
-        jobs.append((root / HARNESS / "bench.cpp", jobs[0][1]))
-        csim_build.link(compiler, csim_build.compile_objects(compiler, jobs, folder), target)
+        build_bench(folder, target, root)
 
     def bind(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         library.e2_rtl_bench.restype = ctypes.c_int32
         return library
 
-    return _built("rtl-bench", _key(compiler, root, []), compile_, bind)
+    return _built("rtl-bench", _key(_compiler(), root, []), compile_, bind)

@@ -41,6 +41,11 @@ def verilator() -> tuple[str, Path]:
     return found, Path(root)
 
 
+def environment() -> dict[str, str]:
+    """This process' environment, and where Verilator finds its own files."""
+    return {**os.environ, "VERILATOR_ROOT": str(verilator()[1])}
+
+
 def sources(root: Path = CHECKOUT) -> list[Path]:
     """The core's Verilog files; RtlUnavailable where there is no checkout."""
     found = sorted((root / RTL).glob("*.v"))
@@ -59,13 +64,13 @@ def run(options: list[str], root: Path = CHECKOUT) -> str:
 
     Raises RtlUnavailable with its first error or warning where it does not end well.
     """
-    binary, home = verilator()
+    binary, _ = verilator()
     includes = [f"-I{root / RTL}", f"-I{root / RTL / 'generated'}"]
     command = [binary, *options, *includes, "--top-module", TOP, *map(str, sources(root))]
     try:
         done = subprocess.run(
             command,
-            env={**os.environ, "VERILATOR_ROOT": str(home)},
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -7,6 +7,7 @@ RTL_SEED seeds them; functional coverage goes to the file that RTL_COVERAGE name
 import json
 import os
 from collections import Counter
+from typing import ClassVar
 
 import cocotb
 import numpy as np
@@ -26,7 +27,7 @@ PATIENCE = 400  # cycles without progress
 class Core:
     """The ports of the core, a cycle at a time: inputs after the rising edge, outputs before it."""
 
-    covered: Counter = Counter()
+    covered: ClassVar[Counter] = Counter()
 
     def __init__(self, dut, seed=0):
         self.dut = dut
@@ -80,9 +81,7 @@ class Core:
             dut.sums_full_n.value = int(not waits.get("sums", False))
             dut.ap_ce.value = int(not waits.get("clock", False))
             await self.sample()
-            reads = {
-                int(getattr(dut, f"{name}_read").value) for name in ("steps", "rows", "columns")
-            }
+            reads = {int(port.value) for port in (dut.steps_read, dut.rows_read, dut.columns_read)}
             assert len(reads) == 1, "the streams are read apart"
             moved = reads.pop()
             if int(dut.sums_write.value):

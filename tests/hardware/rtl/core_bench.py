@@ -14,7 +14,7 @@ from core_stimuli import KINDS, MOST_WORDS, draw_visit
 
 @dataclass(frozen=True)
 class Stalls:
-    """Percent of cycles in which each stream or the clock waits; reset_after: cycles, 0 for none."""
+    """Percent of cycles in which a stream or the clock waits; reset_after: cycles, 0 for none."""
 
     seed: int = 0
     steps: int = 0
@@ -26,9 +26,14 @@ class Stalls:
 
 
 class _Stalls(ctypes.Structure):
-    _fields_ = (("seed", ctypes.c_uint32),) + tuple(
-        (name, ctypes.c_int32)
-        for name in ("steps", "rows", "columns", "sums", "clock", "reset_after")
+    _fields_ = (
+        ("seed", ctypes.c_uint32),
+        ("steps", ctypes.c_int32),
+        ("rows", ctypes.c_int32),
+        ("columns", ctypes.c_int32),
+        ("sums", ctypes.c_int32),
+        ("clock", ctypes.c_int32),
+        ("reset_after", ctypes.c_int32),
     )
 
 
@@ -38,7 +43,7 @@ class _Result(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Launch:
-    """sums: int64 (words, 16); cycles from start to done; first_word: the cycle in which it left."""
+    """sums: int64 (words, 16); cycles: from start to done; first_word: the cycle of its leaving."""
 
     sums: np.ndarray
     cycles: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the MAC core is to compute, in int64 NumPy from its contract, and the words of its streams."""
+"""What the MAC core is to compute, in int64 NumPy from its contract, and its streams' words."""
 
 from __future__ import annotations
 

@@ -44,11 +44,13 @@ def c_model():
 
     files = [*sources, *sorted((CHECKOUT / "hls/include").rglob("*.hpp"))]
     hashed = build.key(compiler, flags, CHECKOUT, files)
-    library = build.built_library(
-        "core-model", hashed, compile_, lambda path: ctypes.CDLL(str(path))
-    )
+    library = build.built_library("core-model", hashed, compile_, load_model)
     library.core_c_model.restype = ctypes.c_int64
     return library
+
+
+def load_model(path):
+    return ctypes.CDLL(str(path))
 
 
 def of_c_model(library, visits):

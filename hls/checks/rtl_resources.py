@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,14 +52,18 @@ def synthesise(top: str, hls: Path = HLS, lut_half: bool = True) -> dict[str, in
         header = (hls / "rtl/generated/e2train_hardware.vh").read_text(encoding="utf-8")
         chosen = re.sub(r"(CORE_LUT_HALF =) \d+;", rf"\1 {int(lut_half)};", header)
         (folder / "e2train_hardware.vh").write_text(chosen, encoding="utf-8")
-        files = " ".join(f'"{path}"' for path in sorted((hls / "rtl").glob("*.v")))
+        # Copied, since Yosys takes no folder whose name has spaces.
+        for path in sorted((hls / "rtl").glob("*.v*")):
+            shutil.copy2(path, folder)
+        files = " ".join(sorted(path.name for path in folder.glob("*.v")))
         script = [
-            f'read_verilog -I"{folder}" -I"{hls / "rtl"}" {files}',
+            f"read_verilog -I. {files}",
             f"synth_xilinx -family xc7 -flatten -noiopad -top {top}",
-            f'tee -q -o "{folder / "stat.json"}" stat -json',
+            "tee -q -o stat.json stat -json",
         ]
         done = subprocess.run(
             [sys.executable, "-c", RUN],
+            cwd=folder,
             input="\n".join(script),
             capture_output=True,
             text=True,

@@ -4,6 +4,7 @@
 #define E2TRAIN_VERILATED_CORE_HPP
 
 #include <cstdint>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "Vmac_core.h"
@@ -37,6 +38,10 @@ class VerilatedCore {
     VerilatedCore() : core_(&context_) {
         core_.ap_ce = 1;
         core_.ap_continue = 1;
+#ifdef E2_MUTANTS  // the mutation check's copy of the Verilog has faults to choose from
+        const char* chosen = std::getenv("E2_MUTANT");
+        core_.mutant = static_cast<std::uint8_t>(chosen == nullptr ? 0 : std::atoi(chosen));
+#endif
         reset();
     }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks of the Verilog that are run by hand: mutations and the table of resources."""
 
+import dataclasses
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,18 +13,39 @@ from e2train.device.accelerator.config import CHECKOUT
 HLS = CHECKOUT / "hls"
 sys.path.insert(0, str(HLS / "checks"))
 
-import mutate  # noqa: E402
+import mutate_rtl  # noqa: E402
 import rtl_resources  # noqa: E402
 
-MUTANTS = mutate.load_mutants(HLS / "checks/mutants_rtl.toml")
-# Not of the array itself: delays, constraints, checks, and modules that only connect others.
+MUTANTS = mutate_rtl.load_rtl_mutants()
+# Delays, constraints, checks, and modules that only connect others.
 CONNECTING = {"mac_delay", "mac_constraints", "mac_contract", "mac_row"}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_changes_its_file(mutant):
-    text = (HLS / mutant.file).read_text(encoding="utf-8")
-    assert mutate.mutated(mutant, HLS) != text and mutant.file.startswith("rtl/")
+def test_all_faults_fit_one_copy_of_the_verilog():
+    """Verilator takes it, and where no fault is chosen nothing else than the port is new."""
+    texts = mutate_rtl.seeded(MUTANTS)
+    for number, mutant in enumerate(MUTANTS, 1):
+        assert mutant.what and len(mutant.what) < 100
+        choice = f"mac_core.mutant == 8'd{number} ? {mutant.new} : "
+        assert texts[mutant.file].count(choice) == 1
+        texts[mutant.file] = texts[mutant.file].replace(choice, "")
+    for file, text in texts.items():
+        original = (HLS / file).read_text(encoding="utf-8")
+        for mutant in (one for one in MUTANTS if one.file == file):
+            text = text.replace(mutant.at.replace("@", f"({mutant.old})"), mutant.found)
+        assert text == original
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"old": "not there"}, "has its text 0 times, not once"),
+        ({"file": "rtl/mac_flags.v", "old": "advance"}, "times, not once"),
+    ],
+)
+def test_a_fault_without_its_place_is_refused(changes, says):
+    with pytest.raises(mutate_rtl.Unusable, match=says):
+        mutate_rtl.seeded([dataclasses.replace(MUTANTS[0], **changes)])
 
 
 def test_there_are_enough_in_all_parts():

@@ -26,16 +26,15 @@ SLOW_FLAGS = ("-std=c++17", "-fPIC", "-O0", "-w")
 
 
 def _model_jobs(
-    folder: Path, root: Path, optimise: bool = True
+    folder: Path, root: Path, flags: tuple[str, ...] = FLAGS
 ) -> list[tuple[Path, tuple[str, ...]]]:
     """What to compile for the Verilated core, the longest files first."""
-    fast = FLAGS if optimise else SLOW_FLAGS
     model = folder / "model"
     model.mkdir()
     files, includes = verilator.verilate(model, root)
     listed = tuple(word for path in (*includes, root / HARNESS) for word in ("-I", str(path)))
     files.sort(key=lambda path: ("Slow" in path.name, -path.stat().st_size))
-    return [(path, (*(SLOW_FLAGS if "Slow" in path.name else fast), *listed)) for path in files]
+    return [(path, (*(SLOW_FLAGS if "Slow" in path.name else flags), *listed)) for path in files]
 
 
 def _key(compiler: str, root: Path, files: list[Path]) -> str:
@@ -100,14 +99,14 @@ def load(root: Path = CHECKOUT) -> ctypes.CDLL:
 
 
 def build_bench(
-    folder: Path, target: Path, root: Path = CHECKOUT, *, optimise: bool = True
+    folder: Path, target: Path, root: Path = CHECKOUT, extra: tuple[str, ...] = ()
 ) -> None:
     """Make `target`, the core alone with `e2_rtl_bench` of harness/bench.cpp; `folder` holds what
-    passes. Without `optimise` it is built sooner and runs slower.
+    passes. `extra`: further flags of the compiler.
 
     Raises RtlUnavailable or BuildError.
     """
-    jobs = _model_jobs(folder, root, optimise)
+    jobs = _model_jobs(folder, root, (*FLAGS, *extra))
     jobs.append((root / HARNESS / "bench.cpp", jobs[0][1]))
     compiler = build.compiler()
     csim_build.link(compiler, csim_build.compile_objects(compiler, jobs, folder), target)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Across positions: a byte of its own for each column, or the lower slices of two (see mac_along_port.v).
+// Across positions: a byte of its own for each column, or the lower slices of two (see
+// mac_along_port.v).
 module mac_across_port (
     input wire packed_pair,
     input wire [7:0] low,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Along positions: all columns of a row take the same bytes.
 //
-// What a row's operands look like at a DSP's 25-bit port: one of them, or a pair, high * 2^17 + low.
-// The low one's sign is taken off the high one here, where it costs a few LUTs and no adder.
+// What a row's operands look like at a DSP's 25-bit port: one of them, or a pair, high * 2^17 +
+// low. The low one's sign is taken off the high one here, where it costs a few LUTs and no adder.
 module mac_along_port (
     input wire packed_pair,
     input wire [7:0] low,

@@ -55,8 +55,8 @@ module mac_chain (
         .packed_pair(run_packed), .sum(run), .low(low), .high(high), .carry(carry)
     );
 
-    // The four columns take turns, so their accumulators move past the adder in a circle. (They have
-    // a reset so that they stay flip-flops.)
+    // The four columns take turns, so their accumulators move past the adder in a circle. (They
+    // have a reset so that they stay flip-flops.)
     (* shreg_extract = "no" *) reg [255:0] accumulators;
     wire [63:0] so_far = run_fresh ? 64'd0 : accumulators[255:192];
     wire [31:0] total_low = low + so_far[31:0];

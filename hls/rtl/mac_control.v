@@ -4,11 +4,11 @@
 // From the cycle in which it is taken a step moves through the array without any further decision:
 // what it needs arrives with it as flags (mac_flags.v). So all waiting is here:
 // - all three streams must have a word;
-// - runs that end must be CHAIN cycles apart, since the columns of a chain share an unpacking adder;
+// - runs that end must be CHAIN cycles apart: the columns of a chain share an unpacking adder;
 // - a visit may end only when the words of the one before have had their cycles at the output.
-// A visit so costs as many cycles as it has steps or words, whichever are more; along positions both
-// are rounded up to a multiple of CHAIN, the steps only where packed (plain visits take at least
-// CHAIN).
+// A visit so costs as many cycles as it has steps, or the one before it words, whichever are more;
+// along positions both are rounded up to a multiple of CHAIN, the steps only where packed (plain
+// visits take at least CHAIN).
 module mac_control (
     input wire ap_clk,
     input wire ap_rst,

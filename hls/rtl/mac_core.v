@@ -10,8 +10,8 @@
 //   across, plain: row r sums over steps and columns; its operands differ by column. Out goes one
 //     word, lane r with the sum of row r.
 //   across, packed: the lower slices of rows r and r + 8 share a DSP, the upper slice of each row
-//     goes to LUTs. Word 0 has the sums of the lower slices, word 1 (if two are wanted) those of the
-//     upper ones, lane r of row r.
+//     goes to LUTs. Word 0 has the sums of the lower slices, word 1 (if two are wanted) those of
+//     the upper ones, lane r of row r.
 // Which rows share a DSP cannot be seen from outside. Idle rows, columns and lanes hold zeros.
 module mac_core (
     ap_clk, ap_rst, ap_ce, ap_start, ap_done, ap_idle, ap_ready, ap_continue,
@@ -115,8 +115,8 @@ module mac_core (
             end
             mac_row row (
                 .clk(ap_clk), .rst(ap_rst), .advance(advance), .along_low(low[BYTE-1:0]),
-                .along_high(rows[BYTE*COLUMNS*(ROWS+r)+:BYTE]), .low(low), .high(high_slices), .first(first),
-                .second(second), .across(across), .packed_pair(packed_pair), .ahead(row_ahead),
+                .along_high(rows[BYTE*COLUMNS*(ROWS+r)+:BYTE]), .low(low), .high(high_slices),
+                .first(first), .second(second), .across(across), .packed_pair(packed_pair), .ahead(row_ahead),
                 .add_own(add_own), .add_before(add_before), .keep(keep), .run_column(run_column),
                 .run_taken(run_taken), .run_fresh(run_fresh), .run_packed(run_packed),
                 .run_stored(run_stored), .store_column(store_column),

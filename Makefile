@@ -14,10 +14,10 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo results csim csynth cosim ip mutate fuzz clean
+.PHONY: help setup check lint test demo results csim csynth cosim ip mutate hls-report fuzz clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z -]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) ## create .venv with everything that training, tests and reports need
 
@@ -70,6 +70,10 @@ csynth cosim ip: setup ## Vitis HLS: synthesis, cosimulation, packaging (needs v
 
 mutate: setup ## small faults seeded into the kernels: does a golden vector catch each?
 	@$(MAKE) --no-print-directory -C hls mutate PYTHON=../$(BIN)/python
+
+hls-report: setup ## what a synthesis tool would find in the kernels: loops, bursts, resources
+	@$(PIP) install -e '.[hls-report]' -c requirements/constraints.txt
+	@$(MAKE) --no-print-directory -C hls report PYTHON=../$(BIN)/python
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS

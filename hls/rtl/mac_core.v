@@ -116,8 +116,9 @@ module mac_core (
             mac_row row (
                 .clk(ap_clk), .rst(ap_rst), .advance(advance), .along_low(low[BYTE-1:0]),
                 .along_high(rows[BYTE*COLUMNS*(ROWS+r)+:BYTE]), .low(low), .high(high_slices),
-                .first(first), .second(second), .across(across), .packed_pair(packed_pair), .ahead(row_ahead),
-                .add_own(add_own), .add_before(add_before), .keep(keep), .run_column(run_column),
+                .first(first), .second(second), .across(across),
+                .packed_pair(packed_pair), .ahead(row_ahead), .add_own(add_own),
+                .add_before(add_before), .keep(keep), .run_column(run_column),
                 .run_taken(run_taken), .run_fresh(run_fresh), .run_packed(run_packed),
                 .run_stored(run_stored), .store_column(store_column),
                 .drain_column(drain_column[2*(r%CHAIN)+:2]), .drain_low(row_low),

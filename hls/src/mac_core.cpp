@@ -10,7 +10,6 @@ namespace {
 typedef ap_int<WIDTHS_CELL_SUM> CellSum;
 
 constexpr Count MAX_CYCLES = 1 << 30;
-constexpr int ROW_PARTS = LANES / BYTES_A_PART;
 
 // The flags of a step, each by its name.
 struct Step {
@@ -80,7 +79,7 @@ operand_rows:
         for (int lane = 0; lane < LANES; ++lane) {
 #pragma HLS UNROLL
             operands.row[row][lane] =
-                byte_of(part(rows, ROW_PARTS * row + lane / BYTES_A_PART), lane % BYTES_A_PART);
+                byte_of(part(rows, BYTE_PARTS * row + lane / BYTES_A_PART), lane % BYTES_A_PART);
         }
     }
 operand_columns:
@@ -88,7 +87,7 @@ operand_columns:
 #pragma HLS UNROLL
         const int at = c / HALVES_A_PART;
         operands.first[c] = half_of(part(columns, at), c % HALVES_A_PART);
-        operands.second[c] = half_of(part(columns, LANES / HALVES_A_PART + at), c % HALVES_A_PART);
+        operands.second[c] = half_of(part(columns, HALF_PARTS + at), c % HALVES_A_PART);
     }
     return operands;
 }
@@ -175,25 +174,32 @@ multiply_rows:
     }
 }
 
+// A word of the sums of a visit, lane c of word `row`; a visit across fills two words at most.
+Sum drained(const Accumulators& from, const Step& step, int row, int c) {
+#pragma HLS INLINE
+    if (step.across && row == 0) {
+        const Sum packed = c % 2 == 1 ? from.row_high[c / 2] : from.row_low[c / 2];
+        return step.packed ? packed : c < ROWS ? from.row_low[c % ROWS] : Sum(0);
+    }
+    if (step.across) {
+        return row == 1 ? from.beside[c] : Sum(0);
+    }
+    const Sum packed = row % 2 == 1 ? from.high[row / 2][c] : from.low[row / 2][c];
+    return step.packed ? packed : row < ROWS ? from.dsp[row % ROWS][c] : Sum(0);
+}
+
 // Copy a finished visit's sums, so that the next visit can start in the same cycle.
 void begin_drain(const Accumulators& from, const Step& step, Drain& to) {
 #pragma HLS INLINE
     to.next = 0;
     to.words = step.words;
 drain_rows:
-    for (int r = 0; r < PACKED_ROWS; ++r) {
+    for (int row = 0; row < PACKED_ROWS; ++row) {
 #pragma HLS UNROLL
-        const Sum row = r % 2 == 1 ? from.row_high[r / 2] : from.row_low[r / 2];
-        const Sum plain = r < ROWS ? from.row_low[r % ROWS] : Sum(0);
     drain_columns:
         for (int c = 0; c < LANES; ++c) {
 #pragma HLS UNROLL
-            const Sum cell = r % 2 == 1 ? from.high[r / 2][c] : from.low[r / 2][c];
-            to.row[r][c] = step.packed ? cell : r < ROWS ? from.dsp[r % ROWS][c] : Sum(0);
-        }
-        if (step.across) {
-            to.row[0][r] = step.packed ? row : plain;
-            to.row[1][r] = from.beside[r];
+            to.row[row][c] = drained(from, step, row, c);
         }
     }
 }
@@ -201,11 +207,7 @@ drain_rows:
 SumBits next_sums(Drain& drain) {
 #pragma HLS INLINE
     SumBits word;
-next_sums_runs:
-    for (int run = 0; run < LANES / SUMS_A_RUN; ++run) {
-#pragma HLS UNROLL
-        set_sums(word, run, &drain.row[drain.next][run * SUMS_A_RUN]);
-    }
+    set_lanes<WIDTHS_SUM>(word, drain.row[drain.next]);
     ++drain.next;
     --drain.words;
     return word;

@@ -16,18 +16,6 @@ typedef ap_uint<2 * LANES * WIDTHS_GRADIENT> ColumnBits;           // first, the
 static_assert(CORE_AHEAD + ROWS <= CORE_WORDS, "a bit a row of DSPs");
 static_assert(PACKED_ROWS < (1 << WORDS_BITS), "a visit sends a word a row at most");
 
-// Flags of a step, by the configuration's bits.
-inline StepFlags step_flags(bool first, bool last, bool across, bool packed, Count words) {
-    return StepFlags(
-        static_cast<unsigned>(first) << CORE_FIRST | static_cast<unsigned>(last) << CORE_LAST |
-        static_cast<unsigned>(across) << CORE_ACROSS |
-        static_cast<unsigned>(packed) << CORE_PACKED | static_cast<unsigned>(words) << CORE_WORDS);
-}
-
-inline StepFlags flag_if(bool set, int bit) {
-    return StepFlags(static_cast<unsigned>(set) << bit);
-}
-
 // The array: 8 rows by 16 columns of DSPs, and as many 4-bit products in LUTs beside each row as
 // its DSPs do. Streams in, streams out, and no state but accumulators, so that a Verilog core can
 // take this function's place (an RTL blackbox with this as its C model).

@@ -10,9 +10,9 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
-
 from core_reference import words_of
 from core_stimuli import draw_visit
+
 from e2train.device.accelerator import generated as hw
 
 

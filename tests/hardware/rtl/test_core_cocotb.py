@@ -27,6 +27,9 @@ pytest.importorskip("cocotb", reason="cocotb is not installed: pip install 'e2tr
 HERE = Path(__file__).resolve().parent
 TESTS = re.findall(r"@cocotb\.test\(\)\nasync def (\w+)", (HERE / "cocotb_core.py").read_text())
 JSON = json.loads((CHECKOUT / RTL / "mac_core.json").read_text(encoding="utf-8"))
+VIOLATIONS = re.findall(
+    r'^    "(.+)": \("a', (HERE / "cocotb_contract.py").read_text(encoding="utf-8"), re.MULTILINE
+)
 SEED = 20261128
 # Coverage code takes long to compile and little to run beside Python: it is not optimised.
 BUILD = ["--coverage-line", "--coverage-toggle", "--coverage-max-width", "64", "-O3", "-Wno-fatal"]
@@ -70,19 +73,22 @@ def simulator(tmp_path_factory):
         )
 
         def run(module, **environment):
-            """Returns the results file and the folder in which the simulation ran."""
+            """Returns the folder in which the simulation ran, and whether it ended well."""
             where = tmp_path_factory.mktemp(module)
-            results = runner.test(
-                test_module=module,
-                hdl_toplevel=TOP,
-                hdl_toplevel_lang="verilog",
-                build_dir=folder / "build",
-                test_dir=where,
-                results_xml=str(where / "results.xml"),
-                log_file=where / "run.log",
-                extra_env={"RTL_SEED": str(SEED), **environment},
-            )
-            return Path(results), where
+            try:
+                runner.test(
+                    test_module=module,
+                    hdl_toplevel=TOP,
+                    hdl_toplevel_lang="verilog",
+                    build_dir=folder / "build",
+                    test_dir=where,
+                    results_xml=str(where / "results.xml"),
+                    log_file=where / "run.log",
+                    extra_env={"RTL_SEED": str(SEED), **environment},
+                )
+            except (RuntimeError, SystemExit):  # the runner's ways to say that a test failed
+                return where, False
+            return where, True
 
         yield run
 
@@ -91,13 +97,13 @@ def simulator(tmp_path_factory):
 def simulated(simulator):
     """Results of all cocotb tests by name, and the folder with what they left."""
     declared = JSON["rtl_performance"]
-    results, where = simulator(
+    where, _ = simulator(
         "cocotb_core",
         RTL_COVERAGE="functional.json",
         RTL_LATENCY=declared["latency"],
         RTL_INTERVAL=declared["II"],
     )
-    cases = ElementTree.parse(results).getroot().iter("testcase")
+    cases = ElementTree.parse(where / "results.xml").getroot().iter("testcase")
     problems = {
         case.get("name"): [part.get("message") for part in case if part.tag in ("failure", "error")]
         for case in cases
@@ -133,3 +139,10 @@ def test_coverage_of_the_verilog(simulated, capsys):
         print(f"\n{table(core)}")
     assert share(core, "line") >= 0.95
     assert share(core, "toggle") >= 0.95
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_a_broken_contract_stops_the_simulation(simulator, violation):
+    where, well = simulator("cocotb_contract", RTL_VIOLATION=violation)
+    shown = (where / "run.log").read_text(encoding="utf-8")
+    assert not well and violation in shown and "the simulation went on" not in shown

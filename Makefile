@@ -14,10 +14,10 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo results notebooks csim csynth cosim ip bitstream mutate fuzz clean
+.PHONY: help setup check lint test demo results notebooks csim csynth cosim ip bitstream mutate hls-report fuzz clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z -]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) ## create .venv with everything that training, tests and reports need
 
@@ -37,7 +37,7 @@ $(STAMP): setup.py requirements/constraints.txt | check
 	@$(BIN)/e2train device list >/dev/null  # compiles the emulator's kernels
 	@touch $@
 
-lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
+lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format, verilator
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || \
 	    { echo "lint: the files above need '$(BIN)/ruff format .'" >&2; exit 1; }
@@ -45,6 +45,7 @@ lint: setup ## style, types and layers: ruff, mypy, import-linter, clang-format
 	@found=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$found" >&2; exit 1; }
 	@find hls host -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' \) \
 	    -exec $(BIN)/clang-format --dry-run -Werror {} +
+	@$(BIN)/python hls/checks/lint_rtl.py
 
 test: setup lint ## lint, then every test
 	@$(BIN)/pytest -n 2 --no-header --durations=20 -m 'not alone'
@@ -79,6 +80,10 @@ bitstream: setup ## a bitstream for BOARD (needs Vitis HLS and Vivado; e2train b
 
 mutate: setup ## small faults seeded into the kernels: does a golden vector catch each?
 	@$(MAKE) --no-print-directory -C hls mutate PYTHON=../$(BIN)/python
+
+hls-report: setup ## what a synthesis tool would find in the kernels: loops, bursts, resources
+	@$(PIP) install -e '.[hls-report]' -c requirements/constraints.txt
+	@$(MAKE) --no-print-directory -C hls report PYTHON=../$(BIN)/python
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS

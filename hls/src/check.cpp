@@ -31,10 +31,6 @@ bool backward(const Arguments& a) {
     return a.operation == OPERATIONS_INPUT_GRADIENT;
 }
 
-bool weights_operation(const Arguments& a) {
-    return a.operation == OPERATIONS_WEIGHT_GRADIENT || a.operation == OPERATIONS_PSG_GRADIENT;
-}
-
 bool output_fits(Count from, Count to, Count kernel, const Arguments& a) {
     const Count room = from + 2 * a.padding - kernel;
     return room >= 0 && to == room / a.stride + 1;
@@ -83,49 +79,53 @@ bool tile_sizes_fit(const Arguments& a) {
 
 // A tile of the forward pass or of the one to the input against the three buffers.
 bool pass_tile_fits(const Arguments& a) {
-    const Pass pass = pass_of(a);
-    const bool blocks = pass.tile_outer % LANES == 0;
-    const bool range = pass.depthwise ? pass.inner == 1 && pass.inner_begin == 0
-                                      : pass.inner_begin + pass.inner <= pass.inner_total;
-    const Size region = size(most_sources(pass.y, pass.tile_y)) *
-                        size(most_sources(pass.x, pass.tile_x)) *
-                        size(pass.depthwise ? pass.tile_outer : pass.inner);
-    const Size weights =
-        size(pass.tile_outer / LANES) * size(pass.depthwise ? 1 : pass.inner) * taps_of_layer(a);
-    const Size sums = size(pass.tile_outer) * size(pass.tile_y) * size(pass.tile_x);
+    const Layer layer = layer_of(a);
+    const bool blocks = layer.tile_outer % LANES == 0;
+    const bool range = layer.depthwise ? layer.tile_inner == 1 && a.inner_begin == 0
+                                       : a.inner_begin + layer.tile_inner <= layer.inner;
+    const Size region = size(most_sources(layer.y, layer.tile_y)) *
+                        size(most_sources(layer.x, layer.tile_x)) *
+                        size(layer.depthwise ? layer.tile_outer : layer.tile_inner);
+    const Size weights = size(layer.tile_outer / LANES) * size(layer.tile_inner) * taps_of_layer(a);
+    const Size sums = size(layer.tile_outer) * size(layer.tile_y) * size(layer.tile_x);
     return blocks && range && region <= size(BUFFERS_COLUMN_DEPTH) &&
            weights <= size(BUFFERS_ROW_BANKS * BUFFERS_ROW_DEPTH) &&
            sums <= size(BUFFERS_TILE_SUMS);
 }
 
+// Words of x that every bank needs for the positions of a tile.
+Size x_words(const Layer& layer, Count blocks) {
+    return size(blocks) * size(most_sources(layer.y, layer.tile_y)) *
+           size(most_sources(layer.x, layer.tile_x));
+}
+
 // A tile of weights and its data tiles against the buffers.
 bool weight_tile_fits(const Arguments& a) {
-    const WeightPass pass = weight_pass_of(a);
-    const Count channels = pass.depthwise ? 1 : pass.tile_channels;
+    const Layer layer = layer_of(a);
+    const bool packed = a.operation == OPERATIONS_PSG_GRADIENT && slices_pack(a.x_msb, a.g_msb);
+    const Count channels = layer.depthwise ? 1 : smaller(layer.tile_inner, layer.inner);
     // Tiles of a depthwise layer begin at any channel and so may reach into one more block.
-    const Count blocks = pass.depthwise ? ceil_divide(pass.tile_filters, LANES) + 1
-                                        : ceil_divide(pass.tile_channels, LANES);
-    const Size region =
-        size(most_sources(pass.y, pass.tile_y)) * size(most_sources(pass.x, pass.tile_x));
-    const Size gradients = size(pass.tile_filters) * size(pass.tile_y) * size(pass.tile_x);
-    const Size sums = size(pass.tile_filters) * size(channels) * taps_of_layer(a);
-    const bool aligned = pass.depthwise ? pass.tile_channels == 1 : pass.tile_channels % LANES == 0;
-    return aligned && size(blocks) * region <= size(BUFFERS_ROW_DEPTH) &&
-           gradients <= size(BUFFERS_COLUMN_DEPTH) && sums <= size(BUFFERS_WEIGHT_SUMS);
+    const Count blocks =
+        layer.depthwise ? (layer.tile_outer + LANES - 1) / LANES + 1 : layer.tile_inner / LANES;
+    const Size gradients = size(layer.tile_outer) * size(layer.tile_y) * size(layer.tile_x);
+    const Size visits = size(weight_visits(layer, packed, layer.tile_outer, channels));
+    const Size lanes = packed ? 2 * size(LANES) : size(ROWS);  // that a visit's sums take
+    const bool aligned = layer.depthwise ? layer.tile_inner == 1 : layer.tile_inner % LANES == 0;
+    return aligned && x_words(layer, blocks) <= size(BUFFERS_ROW_DEPTH) &&
+           gradients <= size(BUFFERS_COLUMN_DEPTH) && visits * lanes <= size(BUFFERS_WEIGHT_SUMS);
 }
 
 // The second phase needs all channels at once, gradients of two filters, and room in the queues.
 bool psg_tile_fits(const Arguments& a) {
-    const WeightPass pass = weight_pass_of(a);
-    const Count two = smaller(2, pass.filters);
-    const Size queued = size(ceil_divide(filter_channels(pass), ROWS)) * taps_of_layer(a);
-    const Size region =
-        size(most_sources(pass.y, pass.tile_y)) * size(most_sources(pass.x, pass.tile_x));
-    const bool all_channels = pass.depthwise || size(ceil_divide(pass.channels, LANES)) * region <=
-                                                    size(BUFFERS_ROW_DEPTH);
-    const bool filters = !pass.depthwise || pass.tile_filters >= two;
-    return all_channels && filters && queued <= size(QUEUE_DEPTH / 2) &&
-           size(two) * size(pass.tile_y) * size(pass.tile_x) <= size(BUFFERS_COLUMN_DEPTH);
+    const Layer layer = layer_of(a);
+    const Count two = smaller(2, layer.outer);
+    const Size queued = size((filter_channels(layer) + ROWS - 1) / ROWS) * taps_of_layer(a);
+    const Size positions = size(layer.tile_y) * size(layer.tile_x);
+    const Count blocks = (layer.inner + LANES - 1) / LANES;
+    const bool all_channels = layer.depthwise || x_words(layer, blocks) <= size(BUFFERS_ROW_DEPTH);
+    const bool filters = !layer.depthwise || layer.tile_outer >= two;
+    return all_channels && filters && queued <= size(ROW_WEIGHTS) &&
+           size(two) * positions <= size(BUFFERS_COLUMN_DEPTH);
 }
 
 bool psg_arguments_fit(const Arguments& a) {
@@ -146,7 +146,7 @@ bool pass_arguments_fit(const Arguments& a) {
 void pass_ranges(const Arguments& a, RangeList& list) {
     const Size read = backward(a) ? 2 * output_words(a) : input_words(a);
     const Size made = backward(a) ? input_words(a) : output_words(a);
-    const Size blocks = size(ceil_divide(backward(a) ? a.channels : a.filters, LANES));
+    const Size blocks = (size(backward(a) ? a.channels : a.filters) + LANES - 1) / LANES;
     const Count inner = a.depthwise != 0 ? 1 : backward(a) ? a.filters : a.channels;
     const Size sum_words = option(a, OPTIONS_RAW) || backward(a) ? 0 : 2 * size(a.filters);
     add(list, a.a_address, read * LANES, false);
@@ -218,7 +218,7 @@ std::uint32_t check_layer(const Arguments& a) {
     if (!tile_sizes_fit(a)) {
         return ERRORS_TILE;
     }
-    if (!weights_operation(a)) {
+    if (!is_weights_operation(a)) {
         return !pass_tile_fits(a)      ? ERRORS_TILE
                : pass_arguments_fit(a) ? ERRORS_OK
                                        : ERRORS_ARGUMENT;
@@ -234,7 +234,7 @@ std::uint32_t check_layer(const Arguments& a) {
 
 int layer_ranges(const Arguments& a, Range ranges[MAX_RANGES]) {
     RangeList list = {ranges, 0};
-    if (weights_operation(a)) {
+    if (is_weights_operation(a)) {
         weight_ranges(a, list);
     } else {
         pass_ranges(a, list);

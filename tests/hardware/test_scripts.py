@@ -4,6 +4,7 @@ and a stand-in for `vitis-run` lets the Makefile's targets run."""
 
 import atexit
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -42,7 +43,7 @@ needs_tclsh = pytest.mark.skipif(shutil.which("tclsh") is None, reason="tclsh is
 OPTIONS = {
     "open_project": {"-reset": 0},
     "set_top": {},
-    "add_files": {"-tb": 0, "-cflags": 1},
+    "add_files": {"-tb": 0, "-cflags": 1, "-blackbox": 1},
     "open_solution": {"-reset": 0, "-flow_target": 1},
     "set_part": {},
     "create_clock": {"-period": 1, "-name": 1},
@@ -166,6 +167,21 @@ def test_a_step_adds_every_source_and_the_bench(tmp_path):
     assert all(path.is_file() for path in added[True] + added[False])
     top = HLS / f"src/generated/{TARGET['top']}.cpp"
     assert f'extern "C" std::uint32_t {TARGET["top"]}(' in top.read_text(encoding="utf-8")
+
+
+@needs_tclsh
+def test_the_verilog_core_takes_the_functions_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("E2TRAIN_CORE", "verilog")
+    assert run_step(tmp_path, "csynth").returncode == 0
+    calls = [parsed(call) for call in recorded(tmp_path) if call[0] == "add_files"]
+    assert [options for options, _ in calls if "-blackbox" in options] == [
+        {"-blackbox": "mac_core.json"}
+    ]
+    sources = [name for options, words in calls if "-tb" not in options for name in words]
+    assert "mac_core.cpp" not in " ".join(sources) and "feed.cpp" in " ".join(sources)
+    described = json.loads((tmp_path / "build/mac_core.json").read_text(encoding="utf-8"))
+    models = [one["c_file"] for one in described["c_files"]]
+    assert all(Path(name).is_file() for name in [*described["rtl_files"], *models])
 
 
 @needs_tclsh

@@ -44,7 +44,7 @@ def resnet74():
 BELOW_AIM = {
     "forward": {"stem.conv"},
     "backward_input": set(),
-    "backward_weight": {"stem.conv"},
+    "backward_weight": {"stem.conv", "stage3.block1.conv1"},
 }
 
 
@@ -72,14 +72,14 @@ def test_passes_are_the_sum_of_their_layers_and_of_the_networks_macs(resnet74):
         for key in ("cycles", "macs", "dram_bytes", "launches"):
             assert entry[key] == sum(layer[key] for layer in layers)
     assert resnet74["passes"][0]["macs"] == 128 * spec.forward_macs
-    assert resnet74["peak_gmacs"] == {"packed": 25.6, "plain": 12.8}
+    assert resnet74["peak_gmacs"] == {"predictor": 51.2, "packed": 25.6, "plain": 12.8}
 
 
 def test_psg_gains_on_the_full_gradient_as_the_predictor_decides_more(resnet74):
     ratios = [entry["ratio"] for entry in resnet74["psg"]]
     assert [entry["predicted"] for entry in resnet74["psg"]] == [0.6, 0.8, 0.95]
     assert ratios == sorted(ratios, reverse=True)
-    assert 0.5 < ratios[-1] < ratios[0]  # the predictor alone takes half
+    assert 0.25 < ratios[-1] < ratios[0]  # the predictor alone takes a quarter
     for entry in resnet74["psg"]:
         parts = ("predictor_cycles", "second_cycles", "bookkeeping_cycles")
         assert entry["cycles"] == sum(entry[part] for part in parts)
@@ -224,7 +224,8 @@ def test_block_ram_by_shape(depth, width, blocks):
     ],
 )
 def test_instances_are_those_of_the_source(pattern, count):
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.cpp")))
+    files = [*sorted(SOURCES.glob("*.cpp")), *sorted((SOURCES.parent / "include").rglob("*.hpp"))]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
     assert len(re.findall(pattern, text, re.MULTILINE)) == count
 
 

@@ -14,13 +14,14 @@ from e2train.device.accelerator.tiling.plan import TilePlan, plan_convolution, p
 from e2train.device.geometry import Geometry
 from hardware_geometries import geometries, touched
 
-POSITIONS = ("forward", "backward_input")
+TRANSPOSED = ("backward_input", "narrow_input")
+POSITIONS = ("forward", *TRANSPOSED)
 DIRECTIONS = (*POSITIONS, "weight", "psg")
 
 
 def region(geometry, direction, height, width):
     """Words a channel of the largest region that any tile of this size touches."""
-    transposed = direction == "backward_input"
+    transposed = direction in TRANSPOSED
     inputs, outputs = (
         (geometry.height, geometry.width),
         (geometry.out_height, geometry.out_width),
@@ -40,7 +41,7 @@ def region(geometry, direction, height, width):
 
 def allowance(geometry, direction, height, width):
     """Words a channel that the kernels' own check allows for (hls/src/check.cpp)."""
-    transposed = direction == "backward_input"
+    transposed = direction in TRANSPOSED
     planes = (
         (geometry.out_height, geometry.out_width)
         if transposed
@@ -59,12 +60,24 @@ def blocks(channels):
     return -(-channels // 16)
 
 
+def sums_on_chip(geometry, direction, filters, channels):
+    """Lanes of sums that a tile of weights takes: 8 a visit, or 32 of a packed predictor's."""
+    r, s = geometry.kernel
+    channels, pairs = min(channels, geometry.channels), -(-filters // 2)
+    if geometry.groups > 1:
+        plain, packed = pairs, pairs
+    else:
+        plain = filters * -(-channels // 8)
+        packed = pairs if channels <= 16 else filters * -(-channels // 32)
+    return r * s * max(8 * plain, 32 * packed if direction == "psg" else 0)
+
+
 def assert_fits(geometry, direction, plan):
     r, s = geometry.kernel
     depthwise = geometry.groups > 1
     positions = plan.tile_h * plan.tile_w
     words = region(geometry, direction, plan.tile_h, plan.tile_w)
-    transposed = direction == "backward_input"
+    transposed = direction in TRANSPOSED
     plane = (
         (geometry.height, geometry.width)
         if transposed
@@ -85,7 +98,8 @@ def assert_fits(geometry, direction, plan):
     assert plan.tile_inner == 1 if depthwise else plan.tile_inner % 16 == 0
     assert banked * words <= hw.BUFFERS_ROW_DEPTH
     assert plan.tile_outer * positions <= hw.BUFFERS_COLUMN_DEPTH
-    assert plan.tile_outer * plan.tile_inner * r * s <= hw.BUFFERS_WEIGHT_SUMS
+    sums = sums_on_chip(geometry, direction, plan.tile_outer, plan.tile_inner)
+    assert sums <= hw.BUFFERS_WEIGHT_SUMS
     if direction == "psg":
         two = min(2, geometry.filters)
         assert two * positions <= hw.BUFFERS_COLUMN_DEPTH
@@ -96,7 +110,7 @@ def assert_fits(geometry, direction, plan):
 
 
 def assert_covers(geometry, direction, plan):
-    reduced = geometry.filters if direction == "backward_input" else geometry.channels
+    reduced = geometry.filters if direction in TRANSPOSED else geometry.channels
     total = 1 if geometry.groups > 1 else reduced
     begins = [begin for begin, _ in plan.inner_ranges]
     ends = [begin + count for begin, count in plan.inner_ranges]
@@ -135,7 +149,7 @@ SMALL = replace(
 def all_plans(geometry, direction, hardware):
     """Every plan at all that fits, without the planner's choice of candidates."""
     depthwise, (r, s) = geometry.groups > 1, geometry.kernel
-    transposed = direction == "backward_input"
+    transposed = direction in TRANSPOSED
     outer = geometry.channels if transposed else geometry.filters
     inner = 1 if depthwise else (geometry.filters if transposed else geometry.channels)
     height, width = (
@@ -152,7 +166,7 @@ def all_plans(geometry, direction, hardware):
                 if (
                     banked * words <= hardware.row_depth
                     and to * th * tw <= hardware.column_depth
-                    and to * ti * r * s <= hardware.weight_sums
+                    and sums_on_chip(geometry, direction, to, ti) <= hardware.weight_sums
                 ):
                     yield TilePlan(to, ti, th, tw, ((0, inner),))
             continue

@@ -3,45 +3,36 @@
 #ifndef E2TRAIN_MAC_CORE_HPP
 #define E2TRAIN_MAC_CORE_HPP
 
-#include "e2train/types.hpp"
+#include "e2train/words.hpp"
 #include "hls_stream.h"
 
 namespace e2 {
 
-// One visit of the array: `depth` steps into fresh accumulators, then their sums go out.
-struct MacCommand {
-    Count depth;           // operand words of this visit, at least 1
-    std::uint8_t rows;     // rows of sums that are wanted, 1 to 16 (packed) or 1 to 8
-    std::uint8_t columns;  // columns that hold samples, 1 to 16; the others stay idle
-    bool packed;           // two products a DSP
-    bool across;           // sum over the columns too (weight gradients)
-    std::uint8_t second;   // bit r: row r takes the second column word
-    bool last;             // no visit follows in this call
-};
+constexpr int WORDS_BITS = 5;  // of the flags' count of words
 
-// Operands of the rows for one step. Where all columns share them (weights), they are in lane 0.
-struct RowWord {
-    ByteWord row[PACKED_ROWS];
-};
+typedef ap_uint<CORE_WORDS + 8> StepFlags;                         // [core] of hardware.toml
+typedef ap_uint<PACKED_ROWS * LANES * WIDTHS_ACTIVATION> RowBits;  // byte (row, lane)
+typedef ap_uint<2 * LANES * WIDTHS_GRADIENT> ColumnBits;           // first, then second
+static_assert(CORE_AHEAD + ROWS <= CORE_WORDS, "a bit a row of DSPs");
+static_assert(PACKED_ROWS < (1 << WORDS_BITS), "a visit sends a word a row at most");
 
-// Operands of the columns for one step; `second` is for rows that are one filter ahead.
-struct ColumnWord {
-    HalfWord first;
-    HalfWord second;
-};
-
-// The array: 8 rows by 16 columns of DSPs. Streams in, streams out, and accumulators of its own, so
-// that a Verilog core can take this function's place (an RTL blackbox with this as its C model).
+// The array: 8 rows by 16 columns of DSPs, and as many 4-bit products in LUTs beside each row as
+// its DSPs do. Streams in, streams out, and no state but accumulators, so that a Verilog core can
+// take this function's place (an RTL blackbox with this as its C model).
 //
-// For each command, `depth` words of `rows` and of `columns` are taken, one of each a cycle.
-//   across = false: cell (r, c) sums row operand r times column operand c over the steps. Out go
-//     `rows` words, word r with the 16 columns' sums. Packed: 16 rows, two a DSP row.
-//   across = true: row r sums over steps and columns; row operands differ by column. Out goes one
-//     word, lane r with the sum of row r.
-// Sums of a visit leave while the next one runs; a visit of fewer steps than words that the
-// one before it sends waits for them.
-void mac_core(hls::stream<MacCommand>& commands, hls::stream<RowWord>& rows,
-              hls::stream<ColumnWord>& columns, hls::stream<SumWord>& sums);
+// Each step takes a word of each stream; the flags say where it stands in its visit.
+//   along (not across): DSP (r, c) sums its row's operands, lane 0 of the row word, times
+//     column c over the steps. Out go `words` words, word k with the 16 columns' sums of row k.
+//     Packed: rows 2r and 2r + 1 share a DSP; runs of at most 4 products are summed in it.
+//   across, plain: row r of the DSPs sums over steps and columns; its operands differ by column.
+//     Out goes one word, lane r with the sum of row r.
+//   across, packed: the low nibbles of rows 2r and 2r + 1 share a DSP, the high nibble of each row
+//     goes to LUTs. Word 0 has the sums of the low nibbles, lane r of row r; word 1, if two are
+//     wanted, those of the high nibbles.
+// Idle rows and columns hold zeros. Sums of a visit leave, one word a cycle, while the next one
+// runs; a visit of fewer steps than words that the one before it sends waits for them.
+void mac_core(hls::stream<StepFlags>& steps, hls::stream<RowBits>& rows,
+              hls::stream<ColumnBits>& columns, hls::stream<SumBits>& sums);
 
 }  // namespace e2
 

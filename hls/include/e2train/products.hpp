@@ -15,6 +15,7 @@ namespace e2 {
 constexpr int DSP_PORT = 25;
 constexpr int LOW_LIMIT = (1 << (ARRAY_LANE_OFFSET - 1)) - 1;  // largest low sum
 constexpr int NARROW_WEIGHT = 127;
+constexpr int NIBBLE = 4;  // bits of a packed slice of an activation
 constexpr int LARGEST_ACTIVATION = 128;
 
 typedef ap_int<DSP_PORT> RowPort;
@@ -60,11 +61,9 @@ static_assert(ARRAY_COLUMNS * 7 * 511 <= LOW_LIMIT, "a row of 4x10 products must
 // 8x16 in 48 bits: 2^22 a product leaves room for 2^25 of them.
 static_assert(WIDTHS_ACTIVATION + WIDTHS_GRADIENT - 2 + 25 < WIDTHS_SUM, "sums need more bits");
 
-// Whether slices of these widths may be packed: all columns of a row are summed in the low lane.
+// Whether slices of these widths may be packed: both must fit those of the bound above.
 inline bool slices_pack(Count x_msb, Count g_msb) {
-    const Count x_top = (1 << (x_msb - 1)) - 1;
-    const Count g_top = (1 << (g_msb - 1)) - 1;
-    return static_cast<std::int64_t>(ARRAY_COLUMNS) * x_top * g_top <= LOW_LIMIT;
+    return x_msb <= NIBBLE && g_msb <= 10;
 }
 
 }  // namespace e2

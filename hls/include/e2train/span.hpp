@@ -29,9 +29,6 @@ inline Count smaller(Count a, Count b) {
 inline Count larger(Count a, Count b) {
     return a > b ? a : b;
 }
-inline Count ceil_divide(Count a, Count b) {
-    return (a + b - 1) / b;
-}
 
 // Divisions by the stride, which is 1 or 2: a divider in the array's feed loop would stall it.
 inline Count floor_stride(const Axis& axis, Count value) {
@@ -42,34 +39,15 @@ inline Count ceil_stride(const Axis& axis, Count value) {
     return axis.stride == 2 ? (value + 1) >> 1 : value;
 }
 
-// First tap that meets `position`, and the distance to the next: with stride 2 a transposed
-// convolution meets only every second tap.
-inline Count first_tap(const Axis& axis, Count position) {
-    return axis.transposed && axis.stride == 2 ? (position + axis.padding) & 1 : 0;
-}
-
-inline Count tap_step(const Axis& axis) {
-    return axis.transposed ? axis.stride : 1;
-}
-
-inline Count taps_of(const Axis& axis, Count position) {
-    const Count room = axis.kernel - first_tap(axis, position);
-    return axis.transposed ? ceil_stride(axis, room) : room;
-}
-
-// Position that tap `tap` reads for `position`; outside 0 .. from-1 it is padding, thus zero.
-inline Count source_of(const Axis& axis, Count position, Count tap) {
-    const Count shifted = position + axis.padding - tap;  // a multiple of the stride
-    // Halving floors: positions before the plane stay negative.
-    return axis.transposed ? floor_stride(axis, shifted)
-                           : position * axis.stride - axis.padding + tap;
+inline Count by_stride(const Axis& axis, Count value) {
+    return axis.stride == 2 ? 2 * value : value;
 }
 
 // Positions of the read plane that a span of the produced plane touches, padding left out.
 inline Span source_span(const Axis& axis, Span span) {
     const Count last = span.begin + span.count - 1;
-    Count begin = span.begin * axis.stride - axis.padding;
-    Count end = last * axis.stride - axis.padding + axis.kernel;
+    Count begin = by_stride(axis, span.begin) - axis.padding;
+    Count end = by_stride(axis, last) - axis.padding + axis.kernel;
     if (axis.transposed) {
         const Count first = larger(span.begin + axis.padding - axis.kernel + 1, 0);
         begin = ceil_stride(axis, first);
@@ -97,7 +75,7 @@ inline Runs runs_of(const Span& y, const Span& x, Count width) {
 // Most positions of the read plane that any span of `count` produced positions touches.
 inline Count most_sources(const Axis& axis, Count count) {
     const Count most = axis.transposed ? floor_stride(axis, count + axis.kernel - 2) + 1
-                                       : (count - 1) * axis.stride + axis.kernel;
+                                       : by_stride(axis, count - 1) + axis.kernel;
     return smaller(most, axis.from);
 }
 

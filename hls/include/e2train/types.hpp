@@ -35,7 +35,6 @@ static_assert(8 * sizeof(Byte) == WIDTHS_ACTIVATION && WIDTHS_WEIGHT == WIDTHS_A
               "activations and weights are bytes");
 static_assert(8 * sizeof(Half) == WIDTHS_GRADIENT, "gradients are half words");
 typedef ap_int<WIDTHS_SUM> Sum;
-typedef ap_int<WIDTHS_TILE_SUM> TileSum;
 
 // One 8-bit element of 16 samples, or the weights of 16 rows.
 struct ByteWord {
@@ -58,15 +57,6 @@ struct HalfWord {
     Half lane[LANES];
 };
 
-// Sums of 16 columns (passes along positions) or of 16 rows (weight gradients).
-struct SumWord {
-    Sum lane[LANES];
-};
-
-struct TileSumWord {
-    TileSum lane[LANES];
-};
-
 // What a channel keeps on chip, in one memory for the operations that need some: sums (of y and
 // y^2 in a convolution, of g and g*y in channel_sums), or map's coefficients (multiplier in bits 0
 // to 15 of `first`, second multiplier in 16 to 31, offset above).
@@ -82,13 +72,12 @@ inline Count times(Count large, Count small) {
                               (static_cast<std::uint32_t>(small) & 0x1ffffU));
 }
 
-// Product of two counts below 2^12, for addresses on the chip: small enough for LUTs, and there
-// are many of them.
-inline Count times_on_chip(Count a, Count b) {
-    const std::uint32_t product =
-        (static_cast<std::uint32_t>(a) & 0xfffU) * (static_cast<std::uint32_t>(b) & 0xfffU);
+// Product of two places on the chip, for addresses there: small enough for LUTs. Places before a
+// region are negative.
+inline Count on_chip(Count a, Count b) {
+    const Count product = static_cast<std::int16_t>(a) * static_cast<std::int16_t>(b);
 #pragma HLS BIND_OP variable = product op = mul impl = fabric
-    return static_cast<Count>(product);
+    return product;
 }
 
 constexpr Address BYTE_WORD_BEATS = LANES * WIDTHS_ACTIVATION / WIDTHS_BEAT;

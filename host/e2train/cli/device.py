@@ -19,13 +19,11 @@ SHOWN = 5  # failed cases that are printed for each operation
 @app.command("list")
 def list_devices() -> None:
     """List the devices, and what stands behind each."""
-    from e2train.device.accelerator.csim_build import CsimUnavailable, prerequisites
-    from e2train.device.accelerator.simulated.build import SimulationUnavailable
-    from e2train.device.accelerator.simulated.build import (
-        prerequisites as simulation_prerequisites,
-    )
+    from e2train.device.accelerator import csim_build, rtl_build
+    from e2train.device.accelerator.simulated import build as simulated_build
     from e2train.device.accelerator.zynq.overlay import board_found
     from e2train.device.selftest import emulator_backends
+    from e2train.errors import UserError
 
     table = Table(title="devices")
     for column in ("device", "backend", "available", "detail"):
@@ -34,14 +32,15 @@ def list_devices() -> None:
         table.add_row(
             "emulator", backend.name, "yes" if backend.available else "no", backend.detail
         )
-    try:
-        table.add_row("csim", "-", "yes", prerequisites())
-    except CsimUnavailable as missing:
-        table.add_row("csim", "-", "no", str(missing))
-    try:
-        table.add_row("simulated-board", "-", "yes", simulation_prerequisites())
-    except SimulationUnavailable as missing:
-        table.add_row("simulated-board", "-", "no", str(missing))
+    for name, needs in (
+        ("csim", csim_build.prerequisites),
+        ("rtl", rtl_build.prerequisites),
+        ("simulated-board", simulated_build.prerequisites),
+    ):
+        try:
+            table.add_row(name, "-", "yes", needs())
+        except UserError as missing:
+            table.add_row(name, "-", "no", str(missing))
     table.add_row("zynq", "-", *board_found())
     Console().print(table)
 
@@ -49,7 +48,7 @@ def list_devices() -> None:
 @app.command()
 def selftest(
     device: Annotated[
-        str, typer.Option(help="emulator, csim, simulated-board or zynq.")
+        str, typer.Option(help="emulator, csim, rtl, simulated-board or zynq.")
     ] = "emulator",
     backend: Annotated[str, typer.Option(help="Of emulator: auto, native, torch, ...")] = "auto",
     overlay: Annotated[Path | None, typer.Option(help="Of zynq: the .bit file.")] = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Convolved", "Device", "Geometry", "Peaked", "PsgResult", "Tensor", "open_device"]
 
-DEVICES = ("emulator", "csim", "simulated-board", "zynq")
+DEVICES = ("emulator", "csim", "rtl", "simulated-board", "zynq")
 BACKENDS = ("auto", "native", "numpy", "torch", "cuda")
 
 
@@ -36,7 +36,8 @@ def open_device(
     works here and says so on standard error where it is not the first. All give the same integers.
     `threads` (native only): OMP_NUM_THREADS, or else every processor, where it is None.
     "csim": the accelerator's HLS C++ on this computer (built at first use from a checkout).
-    "simulated-board": the same behind pynq and Verilog, in a simulator (built likewise).
+    "rtl": the same with its MAC core in Verilog, simulated cycle by cycle by Verilator.
+    "simulated-board": csim behind pynq and Verilog, in a simulator (built likewise).
     "zynq": the accelerator on the board that this runs on; `overlay` is its .bit, with the .hwh
     beside it.
     `tiles` (not the emulator): a file of tile plans, which the driver then need not work out.
@@ -73,6 +74,10 @@ def _open_transport(name: str, overlay: Path | str | None) -> KernelDevice:
         from .accelerator.csim import open_csim
 
         return open_csim()
+    if name == "rtl":
+        from .accelerator.rtl import open_rtl
+
+        return open_rtl()
     if name == "simulated-board":
         from .accelerator.simulated.open import open_simulated
 

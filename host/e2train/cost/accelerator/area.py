@@ -58,18 +58,22 @@ def ramb18(depth: int, width: int) -> int:
 def memories() -> list[Memory]:
     """Every memory of the kernels that is large enough for block RAM."""
     lanes, rows = hw.ARRAY_COLUMNS, hw.ARRAY_ROWS
-    byte_word, half_word = lanes * hw.WIDTHS_ACTIVATION, lanes * hw.WIDTHS_GRADIENT
-    slot = 16
-    copies = 2 * TILE_BUFFERS
-    banks = hw.BUFFERS_ROW_BANKS
+    half_word = lanes * hw.WIDTHS_GRADIENT
+    nibbles = lanes * hw.WIDTHS_ACTIVATION // 2
+    beat, slot, head = hw.WIDTHS_BEAT, 16, 32
+    visits = hw.BUFFERS_WEIGHT_SUMS // rows
+    queue = hw.BUFFERS_SCHEDULE_DEPTH
+    banks = 2 * hw.BUFFERS_ROW_BANKS  # low and high nibbles
     return [
-        Memory("row buffer", hw.BUFFERS_ROW_DEPTH, byte_word, copies, banks, halves=True),
-        Memory("column buffer", hw.BUFFERS_COLUMN_DEPTH, half_word, copies),
+        Memory("row buffer", hw.BUFFERS_ROW_DEPTH, nibbles, 2, banks, halves=True),
+        Memory("column buffer", hw.BUFFERS_COLUMN_DEPTH, half_word, 2),
         Memory("tile sums", hw.BUFFERS_TILE_SUMS, lanes * hw.WIDTHS_TILE_SUM, 2),
-        Memory("weight sums", hw.BUFFERS_WEIGHT_SUMS, hw.WIDTHS_SUM),
-        Memory("visits", hw.BUFFERS_WEIGHT_SUMS // rows, 16 + 2 * rows + rows * slot),
-        Memory("queues", hw.BUFFERS_SCHEDULE_DEPTH, slot + 1, banks=rows),
-        Memory("codes", rows * hw.BUFFERS_SCHEDULE_DEPTH // 2, 3, copies=2),
+        Memory("weight sums", hw.BUFFERS_WEIGHT_SUMS // lanes, rows * hw.WIDTHS_SUM, banks=2),
+        Memory("visits' slots", visits, beat, banks=2),
+        Memory("visits' heads", visits, head),
+        Memory("queues", queue, slot, banks=rows),
+        Memory("codes", queue, 3, banks=rows),
+        Memory("line of signs", rows * queue // 2 // 8, beat),
         Memory("channel table", hw.LIMITS_CHANNELS, 2 * 64),
         Memory("move chunk", hw.BUFFERS_CHUNK, half_word),
         Memory("bursts' FIFOs", 512, 36, copies=FIFO_RAMB18 * BURSTS),

@@ -17,6 +17,7 @@ from ...device.accelerator.generated import BUFFERS_CHUNK, RESULT_SUMS
 from ...device.accelerator.tiling.array import HARDWARE, Hardware
 from ...device.accelerator.tiling.cycles import (
     HALF_BEATS,
+    PACKED,
     RAW_BEATS,
     STEP_LATENCY,
     Options,
@@ -25,13 +26,21 @@ from ...device.accelerator.tiling.cycles import (
     weight_pass,
 )
 from ...device.accelerator.tiling.plan import plan_convolution, position_tally, tiles_of
-from ...device.accelerator.tiling.psg_cycles import PsgTally, psg_pass, random_unsure
+from ...device.accelerator.tiling.psg_cycles import (
+    PsgTally,
+    psg_pass,
+    random_unsure,
+    slices_pack,
+)
 from ...device.geometry import Geometry
 from ...device.operations import TAKE, VECTOR_KINDS, Convolution, Vector
 
 CONVOLUTIONS = ("forward", "backward_input", "backward_weight")
 PASSES = (*CONVOLUTIONS, *VECTOR_KINDS)
 HEADER = Tally(cycles=RESULT_SUMS, output=RESULT_SUMS)  # of the result block, a beat a word
+PACKED_PRODUCTS = 2  # a DSP: 8x8
+PREDICTOR_PRODUCTS = 4  # and with the predictor's slices: two in the DSP, two in LUTs beside it
+NARROW_BITS = 8  # of a gradient that packs
 BITS_A_BEAT = 4  # bits of each of a word's 16 samples that a beat of 64 bits holds
 ENTRY_BEATS = 3  # of a line of a move's table
 SHARES = 20  # steps of the predicted share at which PSG is modelled; straight lines between
@@ -64,9 +73,9 @@ class Launched:
         return self.ideal / self.tally.cycles if self.tally.cycles else 0.0
 
 
-def peak(packed: bool, hardware: Hardware = HARDWARE) -> int:
-    """Multiply-accumulates a cycle."""
-    return hardware.rows * hardware.columns * (2 if packed else 1)
+def peak(products: int, hardware: Hardware = HARDWARE) -> int:
+    """Multiply-accumulates a cycle, with that many products a DSP."""
+    return hardware.rows * hardware.columns * products
 
 
 def launched(operation: Convolution | Vector, hardware: Hardware = HARDWARE) -> Launched:
@@ -90,10 +99,16 @@ def _convolution(operation: Convolution, hardware: Hardware) -> Launched:
     else:
         beats = RAW_BEATS if one.exact else HALF_BEATS
         options = Options(sum(one.fused) // BITS_A_BEAT, beats)
-        tally, launches = _positions(geometry, samples, one.pass_, options, hardware)
+        tally, launches = _positions(geometry, samples, _direction(one), options, hardware)
     macs = geometry.macs * one.samples
-    ideal = macs / peak(one.pass_ == "forward", hardware)
+    ideal = macs / peak(PACKED_PRODUCTS if _direction(one) in PACKED else 1, hardware)
     return Launched(one.pass_, one.layer, tally, launches, macs, ideal, geometry=geometry)
+
+
+def _direction(one: Convolution) -> str:
+    """The plan's name of the pass: to the input, 8-bit gradients share a DSP."""
+    narrow = one.pass_ == "backward_input" and one.bits[0] <= NARROW_BITS and not one.exact
+    return "narrow_input" if narrow else one.pass_
 
 
 def _whole_groups(samples: int, hardware: Hardware) -> int:
@@ -105,15 +120,15 @@ def _whole_groups(samples: int, hardware: Hardware) -> int:
 
 @lru_cache(maxsize=8192)
 def _positions(
-    geometry: Geometry, samples: int, pass_: str, options: Options, hardware: Hardware
+    geometry: Geometry, samples: int, direction: str, options: Options, hardware: Hardware
 ) -> tuple[Tally, int]:
     """Forward, or backward to the input: (tally, launches)."""
-    plan = plan_convolution(geometry, samples, pass_, hardware)
-    tally = position_tally(geometry, samples, pass_, plan, hardware, options)
-    outer = geometry.filters if pass_ == "forward" else geometry.channels
+    plan = plan_convolution(geometry, samples, direction, hardware)
+    tally = position_tally(geometry, samples, direction, plan, hardware, options)
+    outer = geometry.filters if direction == "forward" else geometry.channels
     around = HEADER + Tally(cycles=outer)  # channel sums begin at 0
     tally += around.times(len(plan.inner_ranges))
-    if pass_ == "forward" and options.output_beats == HALF_BEATS:  # channel sums: y and y^2
+    if direction == "forward" and options.output_beats == HALF_BEATS:  # channel sums: y and y^2
         tally += Tally(cycles=2 * geometry.filters, output=2 * geometry.filters)
     return tally, len(plan.inner_ranges)
 
@@ -134,36 +149,53 @@ def psg_launched(operation: Convolution, found: Tally, hardware: Hardware = HARD
     one, geometry = operation, operation.geometry
     macs = geometry.macs * one.samples
     unsure = macs * one.unsure // geometry.weights
-    ideal = macs / peak(True, hardware) + unsure / peak(False, hardware)
+    products = PREDICTOR_PRODUCTS if slices_pack(one.predictor) else 1
+    ideal = macs / peak(products, hardware) + unsure / peak(1, hardware)
     all_macs = macs + unsure
     return Launched(one.pass_, one.layer, found + HEADER, 1, all_macs, ideal, geometry=geometry)
 
 
 def psg_of_mask(
-    geometry: Geometry, samples: int, unsure: np.ndarray, hardware: Hardware = HARDWARE
+    geometry: Geometry,
+    samples: int,
+    unsure: np.ndarray,
+    hardware: Hardware = HARDWARE,
+    packed: bool = True,
 ) -> PsgTally:
-    """PSG's pass by phase where the weights in `unsure` (bool [K,C/groups,R,S]) are unsure."""
+    """PSG's pass by phase where the weights in `unsure` (bool [K,C/groups,R,S]) are unsure.
+
+    packed: the predictor's slices share DSPs and bytes.
+    """
     plan = plan_convolution(geometry, samples, "psg", hardware)
-    return psg_pass(geometry, samples, tiles_of(plan), unsure, hardware)
+    return psg_pass(geometry, samples, tiles_of(plan), unsure, hardware, packed)
 
 
 @lru_cache(maxsize=8192)
 def psg_of_share(
-    geometry: Geometry, samples: int, predicted: float, hardware: Hardware = HARDWARE
+    geometry: Geometry,
+    samples: int,
+    predicted: float,
+    hardware: Hardware = HARDWARE,
+    packed: bool = True,
 ) -> PsgTally:
     """PSG's pass by phase with that share of the signs predicted, drawn at random."""
-    return psg_of_mask(geometry, samples, random_unsure(geometry, predicted), hardware)
+    unsure = random_unsure(geometry, predicted)
+    return psg_of_mask(geometry, samples, unsure, hardware, packed)
 
 
 @lru_cache(maxsize=8192)
-def _psg_total(geometry: Geometry, samples: int, step: int, hardware: Hardware) -> Tally:
-    return psg_of_share(geometry, samples, step / SHARES, hardware).total
+def _psg_total(
+    geometry: Geometry, samples: int, step: int, hardware: Hardware, packed: bool
+) -> Tally:
+    return psg_of_share(geometry, samples, step / SHARES, hardware, packed).total
 
 
 @lru_cache(maxsize=8192)
-def _shares(geometry: Geometry, samples: int, step: int, hardware: Hardware) -> _Between:
-    low = _psg_total(geometry, samples, step, hardware)
-    high = _psg_total(geometry, samples, step + 1, hardware)
+def _shares(
+    geometry: Geometry, samples: int, step: int, hardware: Hardware, packed: bool
+) -> _Between:
+    low = _psg_total(geometry, samples, step, hardware, packed)
+    high = _psg_total(geometry, samples, step + 1, hardware, packed)
     return tuple((a, b - a) for a, b in zip(vars(low).values(), vars(high).values(), strict=True))
 
 
@@ -176,11 +208,12 @@ def _interpolated(operation: Convolution, hardware: Hardware) -> Tally:
     geometry = operation.geometry
     samples = _whole_groups(operation.samples, hardware)
     share = 1.0 - operation.unsure / geometry.weights
+    packed = slices_pack(operation.predictor)
     if operation.unsure == 0:
-        return _psg_total(geometry, samples, SHARES, hardware)
+        return _psg_total(geometry, samples, SHARES, hardware, packed)
     step = min(int(share * SHARES), SHARES - 2)
     beyond = share * SHARES - step
-    found = _shares(geometry, samples, step, hardware)
+    found = _shares(geometry, samples, step, hardware, packed)
     return Tally(*[round(a + beyond * rise) for a, rise in found])
 
 

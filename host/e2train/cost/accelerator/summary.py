@@ -20,7 +20,9 @@ from ..energy import EnergyModel
 from .area import area, memories
 from .launches import (
     CONVOLUTIONS,
+    PACKED_PRODUCTS,
     PASSES,
+    PREDICTOR_PRODUCTS,
     Launched,
     full_gradient_cycles,
     launched,
@@ -83,8 +85,9 @@ def hardware_summary(question: Question, model: EnergyModel) -> dict[str, Any]:
         "predictor_share": question.predicted,
         "clock_mhz": hardware.clock_mhz,
         "peak_gmacs": {
-            "packed": peak(True) * question.clock_hz / 1e9,
-            "plain": peak(False) * question.clock_hz / 1e9,
+            "predictor": peak(PREDICTOR_PRODUCTS) * question.clock_hz / 1e9,
+            "packed": peak(PACKED_PRODUCTS) * question.clock_hz / 1e9,
+            "plain": peak(1) * question.clock_hz / 1e9,
         },
         "bandwidth_mb_per_s": hardware.total_bytes_per_cycle * hardware.clock_mhz,
         "passes": [_entry(name, _of(work, name), question) for name in PASSES if _of(work, name)],

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...checked import read_toml
 from ...errors import UserError
+from .core_constraints import broken_constraints
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 CONFIG = Path("hls/config/hardware.toml")
@@ -19,6 +20,7 @@ SECTIONS = (
     "target",
     "abi",
     "array",
+    "core",
     "widths",
     "buffers",
     "limits",
@@ -93,6 +95,7 @@ def _problems(config: Config) -> list[str]:
             found.append(f"[names] {name}: a register has this name")
     if not 0 <= max(config["options"].values()) < 31:
         found.append("[options]: bits 0 to 30 only")
+    found += [f"the MAC core cannot be built: {name}" for name in broken_constraints(config)]
     return found
 
 

@@ -20,10 +20,11 @@ class CsimTransport:
 
     name = "csim (HLS C++)"
     base = 0
+    _load = staticmethod(load)
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
         """Raises CsimUnavailable where the kernel cannot be built."""
-        self._library = load()
+        self._library = self._load()
         self.memory = np.frombuffer(mmap.mmap(-1, memory_bytes), np.uint8)
         self._registers = np.zeros(hw.REGISTERS_WORDS, np.uint32)
 

@@ -62,6 +62,35 @@ def _key(compiler: str, root: Path) -> str:
     return build.key(compiler, (*FLAGS, str(ap_types())), root, files)
 
 
+def compile_objects(
+    compiler: str, jobs: list[tuple[Path, tuple[str, ...]]], folder: Path
+) -> list[Path]:
+    """Compile sources, each with its flags, as many at once as there are processors.
+
+    Returns the objects, in `folder`. Raises BuildError.
+    """
+    objects = [folder / f"{index}.o" for index in range(len(jobs))]
+
+    def make_object(job: tuple[Path, tuple[str, ...]], made: Path) -> None:
+        source, flags = job
+        command = [compiler, *flags, "-c", str(source), "-o", str(made)]
+        build.run_compiler(command, BUILD_SECONDS)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(make_object, jobs, objects))
+    return objects
+
+
+def link(compiler: str, objects: list[Path], target: Path) -> None:
+    """Make a shared library of objects. Raises BuildError."""
+    build.run_compiler([compiler, "-shared", *map(str, objects), "-o", str(target)], BUILD_SECONDS)
+
+
+def kernel_flags(root: Path = CHECKOUT, flags: Sequence[str] = FLAGS) -> tuple[str, ...]:
+    """What the accelerator's own C++ is compiled with."""
+    return (*flags, "-I", str(root / "hls/include"), "-isystem", str(ap_types()))
+
+
 def compile_kernel(
     compiler: str,
     root: Path,
@@ -70,22 +99,14 @@ def compile_kernel(
     flags: Sequence[str] = FLAGS,
     more: Sequence[Path] = (),
 ) -> None:
-    """The kernel, with `more` sources, as a shared library: one object for each file, as many at
-    once as there are processors. Raises BuildError."""
-    includes = ["-I", str(root / "hls/include"), "-isystem", str(ap_types())]
-    files = [*sources(root), *more]
-    objects = [folder / f"{index}.o" for index in range(len(files))]
-
-    def make_object(source: Path, made: Path) -> None:
-        command = [compiler, *flags, *includes, "-c", str(source), "-o", str(made)]
-        build.run_compiler(command, BUILD_SECONDS)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(make_object, files, objects))
-    build.run_compiler([compiler, "-shared", *map(str, objects), "-o", str(target)], BUILD_SECONDS)
+    """The kernel, with `more` sources, as a shared library. Raises BuildError."""
+    words = kernel_flags(root, flags)
+    jobs = [(source, words) for source in (*sources(root), *more)]
+    link(compiler, compile_objects(compiler, jobs, folder), target)
 
 
-def _bind(path: Path) -> ctypes.CDLL:
+def bind(path: Path) -> ctypes.CDLL:
+    """The library at `path`, its entry declared."""
     library = ctypes.CDLL(str(path))
     library.e2train_csim.restype = ctypes.c_uint32
     library.e2train_csim.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
@@ -105,6 +126,6 @@ def load(root: Path = CHECKOUT) -> ctypes.CDLL:
 
     try:
         compiler = build.compiler()
-        return build.built_library("csim", _key(compiler, root), compile_, _bind)
+        return build.built_library("csim", _key(compiler, root), compile_, bind)
     except build.BuildError as error:
         raise CsimUnavailable(f"device csim: {error}") from error

@@ -150,11 +150,16 @@ def convolve_exactly(
     return chain.run_raw(out_shape(geometry, x.samples))
 
 
-def _backward_chain(driver: Driver, g: KernelTensor, w: np.ndarray, geometry: Geometry) -> _Chain:
+def _backward_chain(
+    driver: Driver, g: KernelTensor, w: np.ndarray, geometry: Geometry, narrow: bool = False
+) -> _Chain:
     expect("g", g, out_shape(geometry, g.samples), np.int16)
-    plan = _planned(driver, geometry, g.samples, "backward_input")
+    plan = _planned(driver, geometry, g.samples, "narrow_input" if narrow else "backward_input")
     chain = _Chain(driver, "input_gradient", geometry, g.samples, plan)
     chain.operands(g, layout.backward_rows(w, geometry.groups > 1))
+    if narrow:
+        for launch in chain.launches:
+            launch.option("narrow_gradient")
     return chain
 
 
@@ -162,7 +167,7 @@ def input_gradient(
     driver: Driver, g: KernelTensor, w: np.ndarray, geometry: Geometry, store: GradientStore
 ) -> tuple[KernelTensor, LaunchResult]:
     """The input's gradient, int16 [N,C,H,W]."""
-    chain = _backward_chain(driver, g, w, geometry)
+    chain = _backward_chain(driver, g, w, geometry, store.narrow)
     shape = in_shape(geometry, g.samples)
     out = driver.memory.tensor(shape, np.int16)
     last = chain.last
@@ -175,9 +180,6 @@ def input_gradient(
         expect("residual", store.residual, shape, np.int16)
         last.tensor("residual_address", store.residual)
         last.option("residual")
-    if store.narrow:
-        for launch in chain.launches:
-            launch.option("narrow_gradient")
     return out, chain.run(shape)
 
 

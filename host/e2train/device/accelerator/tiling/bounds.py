@@ -14,13 +14,12 @@ from .array import Hardware
 from .cycles import (
     BYTE_BEATS,
     HALF_BEATS,
-    SHARED_BEATS,
+    PACKED_CHANNELS,
     STEP_LATENCY,
     Tiles,
     axes,
     channels,
     groups_of,
-    weight_visits,
 )
 from .psg_cycles import even_visits
 from .spans import Axis, spans
@@ -65,8 +64,11 @@ def least_weight_cycles(
     outer, inner = channels(geometry, "weight")
     count, words, positions = _cuts(geometry, "weight", tiles.height, tiles.width)
     filters, parts = -(-outer // tiles.outer), -(-inner // tiles.inner)
-    compute = weight_visits(geometry, outer, inner, packed, hardware.rows).count * positions
-    g = parts * outer * positions * SHARED_BEATS
+    r, s = geometry.kernel
+    # Whole visits of tiles cannot be fewer than all products at full rows.
+    most = 2 if geometry.groups > 1 else PACKED_CHANNELS if packed else hardware.rows
+    compute = -(-outer * inner * r * s // most) * positions
+    g = parts * outer * positions * HALF_BEATS // 2
     x = words * BYTE_BEATS * (outer if geometry.groups > 1 else filters * inner)
     steps = count * filters * parts * STEP_LATENCY
     return groups_of(samples, hardware) * (max(compute, g, x) + steps) + geometry.weights

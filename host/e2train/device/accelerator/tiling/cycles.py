@@ -4,7 +4,8 @@
 The loop nest of the kernels, counted rather than run. A pass is a sequence of steps; a step loads
 one tile's operands, multiplies and stores, each through buffers of which there are two, so that
 the three overlap: a step lasts as long as the slowest of them. docs/hardware.md states what is
-assumed (full-rate bursts, a fixed latency a step).
+assumed (full-rate bursts, a fixed latency a step). `narrow_input` is the pass to the input on the
+gradient's eight most significant bits, of which two products share a DSP.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from ...geometry import Geometry
 from .array import HARDWARE, Hardware
 from .spans import Axis, Span, spans
 
-DIRECTIONS = ("forward", "backward_input", "weight", "psg")
+DIRECTIONS = ("forward", "backward_input", "narrow_input", "weight", "psg")
+TRANSPOSED = ("backward_input", "narrow_input")
+PACKED = ("forward", "narrow_input")  # along positions, two products a DSP
 STEP_LATENCY = 40  # cycles until a step's first result: address, memory, pipeline and restart
 BYTE_BEATS = 2  # a word of 16 samples of 8 bits
 HALF_BEATS = 4  # of 16 bits
 RAW_BEATS = 16  # of 64-bit sums
-SHARED_BEATS = HALF_BEATS // 2  # of a word of g in weight passes: half on columns, half on extra
-# Cycles a word of the loops that store (hls/src/pass_store.cpp): requantised sums with at most a
-# mask or a residual, with both, and with 64-bit sums in or out.
-STORE_ONE, STORE_BOTH, STORE_WIDE = HALF_BEATS, 2 * HALF_BEATS, RAW_BEATS + 2 * HALF_BEATS
+FINISH = HALF_BEATS  # cycles a word: four lanes a cycle
+VISIT_ROWS = 8  # cycles in which a visit to the weights is set up, a row of the array each
+PACKED_CHANNELS = 32  # of a packed visit to the weights; up to half of them, it takes two filters
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,10 @@ class Options:
 REQUANTISED = Options()
 
 
-def store_cycles(options: Options) -> int:
-    """Cycles a word of the loop that stores with these options."""
-    if RAW_BEATS in (options.extra_beats, options.output_beats):
-        return STORE_WIDE
-    return STORE_BOTH if options.extra_beats > HALF_BEATS else STORE_ONE
+def beside_bursts(options: Options) -> int:
+    """Bursts a run on the extra port: sums of an earlier launch, a residual, a mask."""
+    carried, beside = divmod(options.extra_beats, RAW_BEATS)
+    return carried + (2 if beside > HALF_BEATS else 1 if beside else 0)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def port_cycles(columns: int, rows: int, extra: int, output: int, hardware: Hard
 def axes(geometry: Geometry, direction: str) -> tuple[Axis, Axis]:
     """Vertical and horizontal axis of a pass."""
     inputs, outputs = (geometry.height, geometry.width), (geometry.out_height, geometry.out_width)
-    transposed = direction == "backward_input"
+    transposed = direction in TRANSPOSED
     pairs = zip(*((outputs, inputs) if transposed else (inputs, outputs)), strict=True)
     rows, columns = (
         Axis(read, produced, kernel, geometry.stride, geometry.padding, transposed)
@@ -122,7 +123,7 @@ def axes(geometry: Geometry, direction: str) -> tuple[Axis, Axis]:
 def channels(geometry: Geometry, direction: str) -> tuple[int, int]:
     """(outer, inner): channels produced and reduced. Depthwise: inner is 1."""
     depthwise = geometry.groups > 1
-    if direction == "backward_input":
+    if direction in TRANSPOSED:
         return geometry.channels, 1 if depthwise else geometry.filters
     return geometry.filters, 1 if depthwise else geometry.channels
 
@@ -154,7 +155,7 @@ def _position_compute(
 ) -> tuple[int, int]:
     """(operand words that the array takes, cycles of a step's visits)."""
     depthwise = geometry.groups > 1
-    rows = 1 if depthwise else hardware.rows * (2 if direction == "forward" else 1)
+    rows = 1 if depthwise else hardware.rows * (2 if direction in PACKED else 1)
     words = cycles = 0
     for taps_y, count_y in y.taps:
         for taps_x, count_x in x.taps:
@@ -193,9 +194,10 @@ def _position_step(
     _, axis_x = axes(geometry, direction)
     bursts = runs(y.touched, x.touched, axis_x.read)
     load = columns + wait * bursts * (tiles.outer if depthwise else tiles.inner)
-    bursts = runs(y.count, x.count, axis_x.produced)
-    store = store_cycles(options) * produced + wait * tiles.outer * bursts
-    cycles = max(ports, load, store, compute) + STEP_LATENCY
+    bursts = tiles.outer * runs(y.count, x.count, axis_x.produced)
+    store = max(output + wait * bursts, FINISH * produced)
+    beside = extra + wait * bursts * beside_bursts(options)
+    cycles = max(ports, load, store, beside, compute) + STEP_LATENCY
     return Tally(cycles, 1, operands, columns, rows, extra, output)
 
 
@@ -247,25 +249,41 @@ def places(geometry: Geometry, height: int, width: int) -> tuple[tuple[int, ...]
     )
 
 
-@dataclass(frozen=True)
-class Visits:
-    """What the array does at a step of a weight tile: visits, cycles to keep the sums of one."""
+def weight_visits(geometry: Geometry, outer: int, inner: int, packed: bool, rows: int) -> int:
+    """Visits that a tile of `outer` filters and `inner` channels takes the array.
 
-    count: int
-    keep: int
-
-
-def weight_visits(geometry: Geometry, outer: int, inner: int, packed: bool, rows: int) -> Visits:
-    """All weights of a tile: a visit is one filter, one block of channels, one tap."""
+    A visit is one filter, one block of channels, one tap. Depthwise, and packed with few channels,
+    it is two filters.
+    """
     r, s = geometry.kernel
-    if geometry.groups > 1:
-        return Visits(outer * r * s, 1)
-    block = 2 * rows if packed else rows
-    return Visits(outer * -(-inner // block) * r * s, min(block, inner))
+    if geometry.groups > 1 or (packed and inner <= PACKED_CHANNELS // 2):
+        return -(-outer // 2) * r * s
+    return outer * -(-inner // (PACKED_CHANNELS if packed else rows)) * r * s
+
+
+def gradient_beats(filters: int, positions: int) -> tuple[int, int]:
+    """(columns, extra): two ports take turns at the filters of a weight tile."""
+    return -(-filters // 2) * positions * HALF_BEATS, filters // 2 * positions * HALF_BEATS
+
+
+def weight_step(
+    place: tuple[int, ...], filters: int, channels: int, visits: int, hardware: Hardware
+) -> Tally:
+    """A step of a weight pass at one of the `places`: g of `filters`, x of `channels`, visits."""
+    positions, touched, g_bursts, x_bursts, _ = place
+    columns, extra = gradient_beats(filters, positions)
+    rows = channels * touched * BYTE_BEATS
+    wait = hardware.burst_wait
+    load_g = columns + wait * -(-filters // 2) * g_bursts
+    load_x = rows + wait * channels * x_bursts
+    ports = port_cycles(columns, rows, extra, 0, hardware)
+    compute = visits * max(positions, VISIT_ROWS)
+    cycles = max(ports, load_g, load_x, compute) + STEP_LATENCY
+    return Tally(cycles, 1, visits * positions, columns, rows, extra)
 
 
 def weight_steps(
-    geometry: Geometry, samples: int, tiles: Tiles, visits: Visits, hardware: Hardware = HARDWARE
+    geometry: Geometry, samples: int, tiles: Tiles, visits: int, hardware: Hardware = HARDWARE
 ) -> Tally:
     """All steps that accumulate one weight tile. Its first load overlaps nothing.
 
@@ -273,15 +291,8 @@ def weight_steps(
     """
     inner = tiles.outer if geometry.groups > 1 else tiles.inner
     total = Tally()
-    for count, touched, g_bursts, x_bursts, times in places(geometry, tiles.height, tiles.width):
-        columns = tiles.outer * count * SHARED_BEATS
-        rows = inner * touched * BYTE_BEATS
-        wait = hardware.burst_wait * max(tiles.outer * g_bursts, inner * x_bursts)
-        ports = port_cycles(columns, rows, columns, 0, hardware) + wait
-        compute = visits.count * max(count, visits.keep)
-        cycles = max(ports, compute) + STEP_LATENCY
-        step = Tally(cycles, 1, visits.count * count, columns, rows, columns)
-        total += step.times(times)
+    for place in places(geometry, tiles.height, tiles.width):
+        total += weight_step(place, tiles.outer, inner, visits, hardware).times(place[-1])
     fill = max(total.columns, total.rows) // total.steps
     return total.times(groups_of(samples, hardware)) + Tally(cycles=fill)
 
@@ -293,7 +304,7 @@ def weight_pass(
     packed: bool = False,
     hardware: Hardware = HARDWARE,
 ) -> Tally:
-    """Every weight tile accumulated, then stored (64 bits a weight, a beat each)."""
+    """Every weight tile accumulated, then stored (64 bits a weight, a burst a filter)."""
     r, s = geometry.kernel
     total = Tally()
     outer, inner = channels(geometry, "weight")
@@ -302,6 +313,6 @@ def weight_pass(
             actual = Tiles(k, c, tiles.height, tiles.width)
             visits = weight_visits(geometry, k, c, packed, hardware.rows)
             steps = weight_steps(geometry, samples, actual, visits, hardware)
-            store = k * c * r * s
-            total += (steps + Tally(cycles=store, output=store)).times(count_k * count_c)
+            store = Tally(cycles=k * (c * r * s + hardware.burst_wait), output=k * c * r * s)
+            total += (steps + store).times(count_k * count_c)
     return total

@@ -26,6 +26,7 @@ from .cycles import (
     channels,
     position_pass,
     weight_pass,
+    weight_visits,
 )
 from .psg_cycles import even_second
 
@@ -61,8 +62,8 @@ def plan_convolution(
 ) -> TilePlan:
     """The fastest plan (`plan_cost`) of a pass over `samples` samples.
 
-    `direction`: forward, backward_input, weight or psg. Raises ValueError naming the limit if the
-    layer fits no tile of this hardware, or for an unknown direction.
+    `direction`: forward, backward_input, narrow_input, weight or psg. Raises ValueError naming the
+    limit if the layer fits no tile of this hardware, or for an unknown direction.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction: {direction!r} given, expected one of {', '.join(DIRECTIONS)}")
@@ -143,7 +144,7 @@ def position_tally(
     hardware: Hardware = HARDWARE,
     options: Options = REQUANTISED,
 ) -> Tally:
-    """All launches of a forward or backward_input plan; `options` is what the last one stores."""
+    """All launches of a plan along positions; `options` is what the last one stores."""
     total = Tally()
     for index, (_, count) in enumerate(plan.inner_ranges):
         chosen = _launch_options(index, len(plan.inner_ranges), options)
@@ -239,7 +240,7 @@ def _weight_plans(geometry: Geometry, direction: str, hardware: Hardware) -> Ite
             for width in sizes(x.produced):
                 for tile_outer in sizes(outer):
                     tiles = Tiles(tile_outer, tile_inner, height, width)
-                    if not _weight_fits(geometry, tiles, hardware):
+                    if not _weight_fits(geometry, direction, tiles, hardware):
                         break
                     if direction == "psg" and not _slots_fit(geometry, tiles, hardware):
                         continue
@@ -254,12 +255,24 @@ def slot_words(geometry: Geometry, tiles: Tiles) -> int:
     return x_words(geometry, every)
 
 
-def _weight_fits(geometry: Geometry, tiles: Tiles, hardware: Hardware) -> bool:
-    r, s = geometry.kernel
+def sums_words(geometry: Geometry, direction: str, outer: int, inner: int, rows: int) -> int:
+    """Sums on the chip that a weight tile takes, lanes without a weight included.
+
+    PSG's predictor keeps 32 a visit where its slices are packed, 8 where they are too wide.
+    """
+    _, most = channels(geometry, "weight")
+    real = min(inner, most)
+    plain = rows * weight_visits(geometry, outer, real, False, rows)
+    packed = 4 * rows * weight_visits(geometry, outer, real, True, rows)
+    return max(plain, packed) if direction == "psg" else plain
+
+
+def _weight_fits(geometry: Geometry, direction: str, tiles: Tiles, hardware: Hardware) -> bool:
+    sums = sums_words(geometry, direction, tiles.outer, tiles.inner, hardware.rows)
     return (
         column_words(geometry, "weight", tiles) <= hardware.column_depth
         and x_words(geometry, tiles) <= hardware.row_depth
-        and tiles.outer * tiles.inner * r * s <= hardware.weight_sums
+        and sums <= hardware.weight_sums
     )
 
 
@@ -297,7 +310,6 @@ def _check_limits(geometry: Geometry, samples: int, hardware: Hardware) -> None:
 
 def _too_large(geometry: Geometry, direction: str, hardware: Hardware) -> str:
     """Which buffer even the smallest tile exceeds."""
-    r, s = geometry.kernel
     weight = direction in ("weight", "psg")
     depthwise = geometry.groups > 1
     inner = LANES if weight and not depthwise else 1
@@ -307,7 +319,7 @@ def _too_large(geometry: Geometry, direction: str, hardware: Hardware) -> str:
     least = Tiles(outer, inner, 1, 1)
     needs = [("column_depth", column_words(geometry, direction, least), hardware.column_depth)]
     if weight:
-        sums = least.outer * least.inner * r * s
+        sums = sums_words(geometry, direction, least.outer, least.inner, hardware.rows)
         needs += [
             ("row_depth", x_words(geometry, least), hardware.row_depth),
             ("weight_sums", sums, hardware.weight_sums),

@@ -16,29 +16,37 @@ from ....rng import generator
 from ...geometry import Geometry
 from .array import HARDWARE, Hardware
 from .cycles import (
-    BYTE_BEATS,
-    SHARED_BEATS,
-    STEP_LATENCY,
     Tally,
     Tiles,
-    Visits,
     groups_of,
     places,
-    port_cycles,
     weight_pass,
+    weight_step,
 )
 
 VISIT_BEATS = 3  # of one visit's entry in the schedule
-MERGE_VISIT = 8 + STEP_LATENCY  # cycles to fetch a visit's signs and put eight of them in place
-FILTER_RESTART = 20  # cycles between the loops of a filter in schedule and merge
+LOOP_RESTART = 10  # cycles between two loops of schedule and merge, a burst's wait besides
+SCHEDULE_LOOPS, SCHEDULE_BURSTS = 2, 2  # a filter: queue its weights, write its visits
+MERGE_LOOPS, MERGE_BURSTS = 4, 3  # queue, place the visits' signs, pack, write
+SIGNS_A_BEAT = 8
+PACKED_X, PACKED_G = 4, 10  # bits of the widest slices that pack
+
+
+def slices_pack(predictor: tuple[int, int] | None) -> bool:
+    """Whether slices of these widths (x, g) share DSPs and bytes (hls/include, products.hpp)."""
+    return predictor is not None and predictor[0] <= PACKED_X and predictor[1] <= PACKED_G
 
 
 @dataclass(frozen=True)
 class SlotTile:
-    """Visits that share a tile: filters they span (loaded together), how many they are."""
+    """Visits that share a tile: filters they span (loaded together), how many they are.
+
+    read: visits that its load takes from the schedule, as many as there are or may fit.
+    """
 
     filters: int
     visits: int
+    read: int
 
 
 @dataclass(frozen=True)
@@ -99,11 +107,17 @@ def slot_tiles(visits: Sequence[int], most_filters: int, most_visits: int) -> li
     """Cut the visits as the kernel loads them: until filters or sums fill their buffer."""
     tiles: list[SlotTile] = []
     begin = span = held = 0
+    waiting = sum(map(int, visits))
+
+    def close() -> int:
+        tiles.append(SlotTile(span, held, min(waiting, most_visits)))
+        return waiting - held
+
     for filter_, left in enumerate(map(int, visits)):
         last = min(filter_ + 1, len(visits) - 1)
         while left:
             if held and (held == most_visits or last - begin + 1 > most_filters):
-                tiles.append(SlotTile(span, held))
+                waiting = close()
                 held = 0
             if held == 0:
                 begin = filter_
@@ -112,7 +126,7 @@ def slot_tiles(visits: Sequence[int], most_filters: int, most_visits: int) -> li
             held += fitting
             left -= fitting
     if held:
-        tiles.append(SlotTile(span, held))
+        close()
     return tiles
 
 
@@ -137,31 +151,30 @@ def slot_steps(
 ) -> Tally:
     """All steps of a slot tile: every sample and position passes its visits, then signs leave."""
     channels = tile.filters if geometry.groups > 1 else geometry.channels
-    visits = Visits(tile.visits, hardware.rows)
     total = Tally()
-    for count, touched, g_bursts, x_bursts, times in places(geometry, tiles.height, tiles.width):
-        columns = tile.filters * count * SHARED_BEATS
-        rows = channels * touched * BYTE_BEATS
-        wait = hardware.burst_wait * max(tile.filters * g_bursts, channels * x_bursts)
-        ports = port_cycles(columns, rows, columns, 0, hardware) + wait
-        cycles = max(ports, visits.count * max(count, visits.keep)) + STEP_LATENCY
-        total += Tally(cycles, 1, visits.count * count, columns, rows, columns).times(times)
+    for place in places(geometry, tiles.height, tiles.width):
+        step = weight_step(place, tile.filters, channels, tile.visits, hardware)
+        total += step.times(place[-1])
     fill = max(total.columns, total.rows) // total.steps
-    ends = VISIT_BEATS * tile.visits + hardware.rows * tile.visits  # read entries, write signs
+    entries = VISIT_BEATS * tile.read
+    ends = entries + tile.visits + 2 * hardware.burst_wait  # read entries, write signs
     return total.times(groups_of(samples, hardware)) + Tally(
-        cycles=fill + ends, extra=VISIT_BEATS * tile.visits, output=tile.visits
+        cycles=fill + ends, extra=entries, output=tile.visits
     )
 
 
-def schedule_and_merge(geometry: Geometry, visits: int) -> Tally:
-    """Two walks over the predictor's sums, one weight a cycle, and the signs written."""
-    weights, restart = geometry.weights, FILTER_RESTART * geometry.filters
-    schedule = weights + VISIT_BEATS * visits + restart
-    merge = 2 * weights + MERGE_VISIT * visits + restart
+def schedule_and_merge(geometry: Geometry, visits: int, hardware: Hardware = HARDWARE) -> Tally:
+    """Two walks over the predictor's sums, one weight a cycle, and the signs put in order."""
+    weights, wait = geometry.weights, hardware.burst_wait
+    signs = -(-weights // SIGNS_A_BEAT)
+    schedule = weights + VISIT_BEATS * visits
+    merge = 2 * weights + visits + signs
+    restart = LOOP_RESTART * (SCHEDULE_LOOPS + MERGE_LOOPS)
+    restart += wait * (SCHEDULE_BURSTS + MERGE_BURSTS)
     return Tally(
-        cycles=schedule + merge,
+        cycles=schedule + merge + restart * geometry.filters,
         extra=2 * weights + visits,
-        output=VISIT_BEATS * visits + -(-weights // 8),
+        output=VISIT_BEATS * visits + signs,
     )
 
 
@@ -186,16 +199,20 @@ def psg_pass(
     tiles: Tiles,
     unsure: np.ndarray,
     hardware: Hardware = HARDWARE,
+    packed: bool = True,
 ) -> PsgTally:
-    """One launch with the weights that `unsure` (bool [K,C/groups,R,S]) marks in full precision."""
+    """One launch with the weights that `unsure` (bool [K,C/groups,R,S]) marks in full precision.
+
+    packed: the predictor's slices pack (`slices_pack`).
+    """
     found = compact(geometry, unsure, tiles, hardware)
     second = Tally()
     for tile in found.tiles:
         second += slot_steps(geometry, samples, tiles, tile, hardware)
     return PsgTally(
-        weight_pass(geometry, samples, tiles, True, hardware),
+        weight_pass(geometry, samples, tiles, packed, hardware),
         second,
-        schedule_and_merge(geometry, found.visits),
+        schedule_and_merge(geometry, found.visits, hardware),
         found,
     )
 
@@ -217,5 +234,5 @@ def even_second(
 ) -> Tally:
     """The second phase with a share of the weights unsure: what tiles are chosen by."""
     parts, filters, visits = even_visits(geometry, tiles, unsure, hardware)
-    one = slot_steps(geometry, samples, tiles, SlotTile(filters, visits), hardware)
+    one = slot_steps(geometry, samples, tiles, SlotTile(filters, visits, visits), hardware)
     return one.times(parts)

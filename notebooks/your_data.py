@@ -28,7 +28,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -78,10 +77,7 @@ damaged.write_bytes(damaged.read_bytes()[:300])
 
 # %%
 e2train("data", "check", "shapes", "--size", 16, "--grey")
-plt.figure(figsize=(6, 3))
-plt.imshow(Image.open(work / "shapes-sheet.png"))
-plt.axis("off")
-plt.show()
+Image.open("shapes-sheet.png")
 
 # %% [markdown]
 # ## The model to start from
@@ -106,10 +102,7 @@ e2train(
     *("finetune", "runs/digits", "shapes", "--size", 16, "--batch", 8, "--every", 20),
     *("--iterations", ITERATIONS, "--lr", 0.01, "--out", "runs/shapes", "--quiet"),
 )
-plt.figure(figsize=(5, 5))
-plt.imshow(Image.open(work / "runs/shapes/figures/confusion.png"))
-plt.axis("off")
-plt.show()
+Image.open("runs/shapes/figures/confusion.png").reduce(2)
 
 # %% [markdown]
 # ## Use it, and take it away

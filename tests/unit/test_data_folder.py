@@ -226,7 +226,7 @@ def test_a_folder_that_cannot_be_written_to(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "write_atomically", full)
+    monkeypatch.setattr(cache, "write_arrays", full)
     found = load(root)
     assert "decoded pictures are not kept" in found.notes[0] and "No space left" in found.notes[0]
     (root / "one/file").write_text("")

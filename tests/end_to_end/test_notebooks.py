@@ -17,12 +17,14 @@ SMALL = {
     "2-what-psg-predicts": {"ITERATIONS": 4},
     "3-board-bring-up": {"STEPS": 1},
     "4-measurement-campaign": {"ITERATIONS": 8, "SEEDS": [0]},
+    "5-your-data": {"ITERATIONS": 100},
 }
 FIGURES = {
     "1-quick-start": 2,
     "2-what-psg-predicts": 2,
     "3-board-bring-up": 1,
     "4-measurement-campaign": 3,
+    "5-your-data": 2,
 }
 
 

@@ -7,10 +7,13 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from .errors import UserError
 
@@ -52,6 +55,23 @@ def write_text(path: Path, text: str) -> None:
 
     def write(stream: BinaryIO) -> None:
         stream.write(text.encode())
+
+    write_atomically(path, write)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write an .npz file atomically.
+
+    As `np.savez`; but NumPy 1 leaves the archive open where a disk is full, which then fails once
+    more, and is heard, when it is collected.
+    """
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+
+    def write(stream: BinaryIO) -> None:
+        with zipfile.ZipFile(stream, "w", method) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
     write_atomically(path, write)
 

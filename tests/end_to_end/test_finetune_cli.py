@@ -86,7 +86,7 @@ def test_all_layers_from_a_weights_file(
     (line,) = capsys.readouterr().err.splitlines()
     assert code == 2 and "does not tell its network: name it with --network" in line
     cell, said = tuned(capsys, *given, "--network", "resnet-8", "--iterations", 10)
-    assert cell["method"] == "PSG + SMD + SLU + fine-tuning (all-layers)"
+    assert cell["method"] == "PSG + SMD + fine-tuning (all-layers)"
     assert "its classifier of 10 classes is replaced by a new one of 5" in said
     assert cell["iterations_offered"] == 10
 

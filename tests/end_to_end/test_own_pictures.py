@@ -62,7 +62,6 @@ def test_six_hundred_jpegs_train_as_arrays_do(
 
     decoded, said = train(capsys, tmp_path, root)
     exact, _ = train(capsys, tmp_path, tmp_path / "arrays.npz")
-    print("ACC", exact, decoded)
     assert exact > 90 and abs(decoded - exact) <= 2
     told = [line for line in said.splitlines() if "not used" in line]
     assert len(told) == BROKEN

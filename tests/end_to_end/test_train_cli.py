@@ -81,7 +81,7 @@ def test_a_run(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "8 of 8 mini-batches run" in shown and str(tmp_path / "run") in shown
     names = {path.name for path in (tmp_path / "run").iterdir()}
     expected = {"experiment.toml", "events.jsonl", "timing.jsonl", "checkpoint.npz", "meter"}
-    assert names == expected | {"result.json"}
+    assert names == expected | {"result.json", "answers.npz"}
 
 
 def test_default_folder_and_seed(

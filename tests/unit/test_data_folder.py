@@ -14,7 +14,10 @@ import pytest
 from PIL import Image
 
 from e2train.data import Dataset, DataSettings, cache, collection, load_data
+from e2train.device import open_device
 from e2train.errors import UserError
+from e2train.training.experiment import Experiment, MethodSettings, TrainSettings
+from e2train.training.trainer import Trainer
 from picture_folders import NAMES, break_files, digit_pictures, small_folder, write_folder
 
 SETTINGS = DataSettings("folder", size=16, colour=False)
@@ -223,7 +226,7 @@ def test_a_folder_that_cannot_be_written_to(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "write_atomically", full)
+    monkeypatch.setattr(cache, "write_arrays", full)
     found = load(root)
     assert "decoded pictures are not kept" in found.notes[0] and "No space left" in found.notes[0]
     (root / "one/file").write_text("")
@@ -346,3 +349,32 @@ def test_nothing_is_named_beyond_measure(tmp_path: Path) -> None:
 def test_no_folder_given() -> None:
     with pytest.raises(UserError, match="needs data"):
         load_data(SETTINGS)
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_larger_pictures_in_integers(tmp_path: Path, size: int) -> None:
+    """As in floats, whether or not the positions of the last average are a power of two."""
+    root = small_folder(tmp_path / "own", 3)
+    train = TrainSettings(iterations=1, batch=2, checkpoint_every=1)
+    data = DataSettings("folder", size=size)
+    outcomes = []
+    for method in ("float32", "fixed"):
+        experiment = Experiment("large", "resnet-8", data, train, MethodSettings(method))
+        out = tmp_path / method
+        out.mkdir()
+        with (
+            open_device("emulator") as device,
+            Trainer(experiment, load_data(data, root), out, device=device) as trainer,
+        ):
+            images, labels = trainer._pictures(0)
+            found, gradients = trainer.network.forward_backward(images, labels, 0)
+            outcomes.append((found, gradients))
+            assert trainer.run()["cell"]["evaluation_macs"] > 3 * 16 * 9 * size * size
+    (real, exact), (whole, rounded) = outcomes
+    assert whole.logits == pytest.approx(real.logits, abs=0.05 * np.abs(real.logits).max())
+    for name in ("classifier.weight", "classifier.bias", "stage3.block1.conv2.weight"):
+        ours, theirs = (np.float64(table[name]).ravel() for table in (rounded, exact))
+        length = np.linalg.norm(ours) / np.linalg.norm(theirs)
+        assert length == pytest.approx(1.0, abs=0.1), name
+        cosine = ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs))
+        assert cosine > (0.97 if name.startswith("classifier") else 0.8), name

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from e2train.cli.report import report as report_command
+from e2train.data import load_dataset
 from e2train.errors import UserError
 from e2train.report import CHARTS, write_report
 from e2train.report.style import DARK, LIGHT, cell_styles, joules, shown
+from e2train.runs.answers import answers_of, write_answers
 from e2train.runs.load import load_runs
 from report_folders import CELLS, Made, make_run, make_runs
 
@@ -93,7 +95,10 @@ def check_self_contained(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    make_runs(folder, samples=5000)
+    runs = make_runs(folder, samples=5000)
+    digits = load_dataset("digits")
+    said = (digits.test_labels + (np.arange(len(digits.test_labels)) % 20 == 0)) % 10
+    write_answers(runs[-1], answers_of(digits, said, np.linspace(0.0, 1.0, len(said))))
     write_report([folder])
     return folder
 

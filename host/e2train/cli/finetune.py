@@ -183,14 +183,13 @@ def _method(
     )
     if method == SGD:
         return experiment
-    # Gates wait where the last layer alone learns; of ResNet-8 no block is an identity block.
-    skip = 0.2 if layers == ALL else 0.0
-    gated = "all" if network == "resnet-8" else "identity"
+    # Gates rest where the last layer alone learns, and ResNet-8 has no blocks fit for them.
+    skips = layers == ALL and network != "resnet-8"
     return replace(
         experiment,
         method=MethodSettings("fixed", "psg"),
         smd=SmdSettings(0.5),
-        slu=SluSettings(skip, gated=gated),
+        slu=SluSettings(0.2 if skips else 0.0),
     )
 
 

@@ -100,7 +100,8 @@ class TarSource:
 
     def __init__(self, stream: BinaryIO) -> None:
         try:
-            self._tar = tarfile.open(fileobj=stream, mode="r|*")
+            # read to its end, and the stream is the process's own: nothing is to be closed
+            self._tar = tarfile.open(fileobj=stream, mode="r|*")  # noqa: SIM115
         except (tarfile.TarError, OSError, EOFError) as error:
             raise UserError(f"standard input: expected a tar archive ({error})") from error
         self._members = iter(self._tar)
@@ -166,7 +167,7 @@ class Arrivals:
                 stream.write(_record(one))
 
         write_atomically(self._path, write)
-        self._spool = open(self._path, "ab")
+        self._spool = open(self._path, "ab")  # noqa: SIM115 - held for the run
 
     def take(self, count: int) -> tuple[Images, Labels] | None:
         """The next `count` pictures, uint8 [N, C, H, W] and int64 [N]; None where none are left.

@@ -26,7 +26,7 @@ from e2train.data.collection import (
 from e2train.data.folder import Refused, Scan, read_entry, scan
 from e2train.data.pictures import PictureError
 from e2train.errors import UserError
-from e2train.files import locked, write_atomically
+from e2train.files import locked, write_arrays
 
 CACHE = ".e2train"
 VERSION = 1
@@ -137,7 +137,7 @@ def _write(path: Path, decoded: Decoded) -> None:
     arrays: dict[str, Any] = {name: getattr(one, name) for name in _ARRAYS}
     signed = json.dumps({**header, "sha256": _digest(header, arrays)})
     arrays[_HEADER] = np.frombuffer(signed.encode(), np.uint8)
-    write_atomically(path, lambda stream: np.savez(stream, **arrays))
+    write_arrays(path, arrays)
     os.chmod(path, 0o644)
 
 

@@ -73,14 +73,16 @@ def decode_folder(found: Scan, shape: tuple[int, int, int]) -> Decoded:
     the folder changes meanwhile.
     """
     load_pillow()
-    kept: list[tuple[Entry, npt.NDArray[np.uint8]]] = []
+    kept: list[Entry] = []
+    images = np.empty((len(found.entries), *shape), np.uint8)
     refused, files = list(found.refused), {}
     for entry in found.entries:
         digest = ""
         try:
             content = read_entry(found.root, entry)
             digest = hashlib.sha256(content).hexdigest()
-            kept.append((entry, decode(content, shape)))
+            images[len(kept)] = decode(content, shape)
+            kept.append(entry)
         except PictureError as error:
             refused.append(Refused(entry.name, str(error)))
         files[entry.name] = (entry.size, entry.modified_ns, digest)
@@ -88,12 +90,10 @@ def decode_folder(found: Scan, shape: tuple[int, int, int]) -> Decoded:
     class_names = tuple(sorted({entry.label for entry in found.entries}))
     place = {name: index for index, name in enumerate(class_names)}
     collection = Collection(
-        images=np.stack([pixels for _, pixels in kept])
-        if kept
-        else np.empty((0, *shape), np.uint8),
-        labels=np.array([place[entry.label] for entry, _ in kept], np.int64),
-        parts=np.array([PARTS.index(entry.part) for entry, _ in kept], np.uint8),
-        names=tuple(entry.name for entry, _ in kept),
+        images=images[: len(kept)],
+        labels=np.array([place[entry.label] for entry in kept], np.int64),
+        parts=np.array([PARTS.index(entry.part) for entry in kept], np.uint8),
+        names=tuple(entry.name for entry in kept),
         class_names=class_names,
         refused=tuple(refused),
     )

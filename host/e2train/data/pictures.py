@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from e2train.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
+T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp",
@@ -54,6 +56,16 @@ def decode(content: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]
         PictureError: empty, damaged, too large, of an unknown format or of unsupported pixels.
         UserError: Pillow is not installed.
     """
+    return _opened(content, lambda pillow, image: _pixels(pillow, image, shape))
+
+
+def header(content: bytes) -> tuple[int, int, int]:
+    """Width, height and number of pictures of a file, without decoding it; raises as `decode`."""
+    return _opened(content, lambda _, image: (*image.size, getattr(image, "n_frames", 1)))
+
+
+def _opened(content: bytes, use: Callable[[Any, PillowImage], T]) -> T:
+    """What `use` makes of Pillow and the opened picture; whatever goes wrong is a PictureError."""
     pillow = load_pillow()
     if not content:
         raise PictureError("is empty")
@@ -64,7 +76,7 @@ def decode(content: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]
             warnings.simplefilter("ignore")  # such as of EXIF data that is not quite right
             warnings.simplefilter("error", pillow.Image.DecompressionBombWarning)
             with pillow.Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _pixels(pillow, image, shape)
+                return use(pillow, image)
     except PictureError:
         raise
     except (pillow.Image.DecompressionBombError, pillow.Image.DecompressionBombWarning):

@@ -28,8 +28,8 @@ class DataSettings:
     becomes the test set where there is no folder `test`; mirror: whether augmentation mirrors
     (True where not given).
 
-    order: `shuffled`, epoch after epoch, or `stream`: each picture once. Those of a folder arrive in
-    `train` while training runs, until none has come for `wait` seconds.
+    order: `shuffled`, epoch after epoch, or `stream`: each picture once. Those of a folder arrive
+    in `train` while training runs, until none has come for `wait` seconds.
     """
 
     name: str = "digits"

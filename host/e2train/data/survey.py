@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from e2train.data.collection import Collection, check_classes
 from e2train.data.dataset import Dataset
 from e2train.data.folder import printable, read_entry, scan
 from e2train.data.own import collect, divide, duplicates, own_dataset
-from e2train.data.pictures import FORMATS, PictureError, load_pillow
+from e2train.data.pictures import PictureError, header, load_pillow
 from e2train.data.settings import DataSettings
 from e2train.files import write_atomically
 
@@ -60,14 +59,14 @@ def _sizes(path: Path, settings: DataSettings) -> Iterator[str]:
     if not path.is_dir():
         yield f"sizes: all become {size}"
         return
-    pillow, sizes, animated = load_pillow(), Counter[tuple[int, int]](), 0
+    sizes, animated = Counter[tuple[int, int]](), 0
     for entry in scan(path).entries:
         try:
-            with pillow.Image.open(io.BytesIO(read_entry(path, entry)), formats=FORMATS) as image:
-                sizes[image.size] += 1
-                animated += getattr(image, "n_frames", 1) > 1
-        except Exception:  # named among what is not used, with the reason
-            continue
+            width, height, frames = header(read_entry(path, entry))
+        except PictureError:
+            continue  # named among what is not used, with the reason
+        sizes[width, height] += 1
+        animated += frames > 1
     common = [f"{w}x{h} ({count:,})" for (w, h), count in sizes.most_common(MOST_SIZES)]
     more = f" and {len(sizes) - MOST_SIZES} others" if len(sizes) > MOST_SIZES else ""
     yield f"sizes: {', '.join(common)}{more}; all become {size}"

@@ -340,7 +340,7 @@ class FixedArithmetic(Arithmetic):
     def classify(self, stream: FixedTensor) -> np.ndarray:
         sums = self.device.pool(stream.tensor)
         last = self.spec.blocks[-1].units[-1].geometry
-        self._pool_shift = _log2(last.out_height * last.out_width)
+        self._pool_shift, self._pool_scale = mean_by_shift(last.out_height * last.out_width)
         self._pool_size = (last.out_height, last.out_width)
         self.counter.record(
             Vector("pool", "pool", stream.samples, last.output_size, last.filters, 16, 0)
@@ -359,7 +359,7 @@ class FixedArithmetic(Arithmetic):
         self._count_forward("classifier", self.spec.classifier, len(x), exact=True)
         self.counter.record(Processor(LOGITS, logits.size))
         real = np.ldexp(logits.astype(np.float64), self._features.exponent + weight_exponent)
-        return real + self.parameters["classifier.bias"]
+        return real * self._pool_scale + self.parameters["classifier.bias"]
 
     def gate_features(self, block: Block, stream: FixedTensor, points: int) -> np.ndarray:
         sums = self.device.pool_grid(stream.tensor, points)
@@ -371,6 +371,7 @@ class FixedArithmetic(Arithmetic):
     def classify_backward(
         self, g: np.ndarray, *, to_stream: bool
     ) -> tuple[FixedTensor | None, Gradients]:
+        g = g * self._pool_scale  # as the logits were, but for the bias
         exponent = exponent_for(float(np.abs(g).max(initial=0.0)), limits(16)[1])
         mantissas = round_half_up(np.ldexp(g, -exponent)).astype(np.int16)[:, :, None, None]
         gradient = FixedTensor(self.device.put(mantissas), len(g), exponent)
@@ -379,7 +380,7 @@ class FixedArithmetic(Arithmetic):
             "classifier.weight": self._weight_gradient(
                 "classifier", self.spec.classifier, self._features, gradient
             ),
-            "classifier.bias": (bias / self.batch).astype(np.float32),
+            "classifier.bias": (bias / self.batch / self._pool_scale).astype(np.float32),
         }
         if not to_stream:
             return None, gradients
@@ -564,7 +565,10 @@ class FixedArithmetic(Arithmetic):
         return np.ldexp(products.astype(np.float64), g.exponent + after.exponent)
 
 
-def _log2(size: int) -> int:
-    if size & (size - 1):
-        raise ValueError(f"average pooling over {size} positions: expected a power of two")
-    return size.bit_length() - 1
+def mean_by_shift(positions: int) -> tuple[int, float]:
+    """By which shift a sum over so many positions is divided, and what is left to multiply with.
+
+    The processor multiplies the logits with it, and their gradient: 1 for powers of two.
+    """
+    shift = (positions - 1).bit_length()
+    return shift, (1 << shift) / positions

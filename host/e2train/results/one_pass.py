@@ -11,6 +11,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from ..campaign.statistics import Estimate, cell_rows, estimate, to_csv
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE, TABLES = "one-pass.md", "one-pass"
+WIDTH = 110
 MADE = "<!-- From here on made by `e2train results one-pass`. -->"
 ALL, CHOICE, CHANCE, SAME_WORK = "all", "loss-50", "chance-50", "chance-33"
 WORDS = {
@@ -136,11 +138,12 @@ def _told(found: Estimate, places: int = 1) -> str:
 
 def _verdict(found: Estimate) -> str:
     half = found.half or 0.0
+    told = f"({_told(found)} points)"
     if found.mean - half > 0:
-        return "better, outside the confidence interval"
+        return f"better, outside the confidence interval {told}"
     if found.mean + half < 0:
-        return "worse, outside the confidence interval"
-    return "not different, beyond the confidence interval"
+        return f"worse, outside the confidence interval {told}"
+    return f"neither better nor worse by more than the confidence interval {told}"
 
 
 def _conclusion(trials: list[Trial]) -> list[str]:
@@ -148,17 +151,17 @@ def _conclusion(trials: list[Trial]) -> list[str]:
     lines = ["## What came out", ""]
     for trial in trials:
         same, work = (trial.difference(CHOICE, other, "top1") for other in (CHANCE, SAME_WORK))
-        lines.append(
+        line = (
             f"- **{trial.place}** (`{trial.name}`): with about as many mini-batches trained on, "
-            f"the choice is {_verdict(same)} ({_told(same)} points); with about as much work, it "
-            f"is {_verdict(work)} ({_told(work)} points)."
+            f"the choice is {_verdict(same)}; with about as much work, it is {_verdict(work)}."
         )
+        lines.append(fill(line, WIDTH, subsequent_indent="  ", break_long_words=False))
     beats = [trial.difference(CHOICE, SAME_WORK, "top1") for trial in trials]
     if all(one.mean - (one.half or 0.0) > 0 for one in beats):
         said = "The choice is worth its forward passes."
     else:
         said = (
-            "**The choice by loss does not beat random dropping at the same work**: whoever can "
+            "**The choice by loss does not beat random dropping at the same work**: whoever can\n"
             "afford its forward passes does at least as well to drop fewer mini-batches by chance."
         )
     return [*lines, "", said, ""]

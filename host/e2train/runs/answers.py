@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.dataset import Dataset, Images, Labels
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import write_arrays
 
 ANSWERS = "answers.npz"
 WORST = 16
@@ -71,7 +71,7 @@ def write_answers(folder: Path, found: Answers) -> None:
         # file names may hold bytes that are no UTF-8, which no text array takes
         texts = [text.encode(errors="surrogateescape") for text in arrays[name]]
         arrays[name] = np.array(texts, np.bytes_)
-    write_atomically(folder / ANSWERS, lambda stream: np.savez_compressed(stream, **arrays))
+    write_arrays(folder / ANSWERS, arrays, compressed=True)
 
 
 def read_answers(folder: Path) -> Answers | None:

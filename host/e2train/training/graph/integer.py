@@ -17,6 +17,7 @@ import torch
 from ...network.integer import (
     GRADIENT_STREAM,
     FixedSettings,
+    mean_by_shift,
     new_track,
     track_bits,
 )
@@ -322,7 +323,7 @@ class GraphFixedArithmetic(GraphArithmetic):
 
     def classify(self, stream: Fixed) -> Tensor:
         last = self.spec.blocks[-1].units[-1].geometry
-        self._pool_shift = (last.out_height * last.out_width).bit_length() - 1
+        self._pool_shift, self._pool_scale = mean_by_shift(last.out_height * last.out_width)
         exponent = stream.exponent - self._pool_shift
         sums = stream.tensor.sum((1, 2), dtype=torch.int64)
         peak = sums.abs().amax().clamp(min=1)
@@ -334,7 +335,8 @@ class GraphFixedArithmetic(GraphArithmetic):
         w, weight_exponent = self._weights.forward("classifier")
         logits = products.convolve(x, w, self.spec.classifier)[:, 0, 0].to(torch.float64)
         scale = self._features.exponent + weight_exponent
-        return real.ldexp(logits, scale) + self.parameters["classifier.bias"]
+        whole = real.ldexp(logits, scale) * self._pool_scale
+        return whole + self.parameters["classifier.bias"]
 
     def gate_features(self, block: Block, stream: Fixed, points: int) -> Tensor:
         step_h, step_w = (-(-size // points) for size in stream.tensor.shape[1:3])
@@ -344,11 +346,12 @@ class GraphFixedArithmetic(GraphArithmetic):
     # ---- backward -------------------------------------------------------------------------------
 
     def classify_backward(self, g: Tensor) -> tuple[Fixed, Tensors]:
+        g = g * self._pool_scale
         exponent = real.exponent_for(real.peak_of(g), limits(16)[1])
         integers = real.round_half_up(real.ldexp(g, -exponent)).to(torch.int16)
         sums = integers.sum(0, dtype=torch.int64).to(torch.float64)
         batch = self._number(float(self.batch))
-        bias = real.ldexp(sums, exponent) / batch
+        bias = real.ldexp(sums, exponent) / batch / self._pool_scale
         wide = integers[:, None, None]
         geometry = self.spec.classifier
         gradients = {

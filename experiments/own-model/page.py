@@ -72,6 +72,7 @@ def finetune(record: dict[str, Any]) -> str:
         parts.append(f"| {TITLES[name]} | {count:.0f} | {joules} | {top1} |")
     parts += ["", *(_against_last(name, groups) for name in ("e2train", "e2train-long"))]
     parts += [
+        "",
         "Joules are those of the modelled board through the simulated meter, idle power included.",
     ]
     return "\n".join(parts)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An hls4ml project of the integer network: inference alone, on the programmable logic.
 
-hls4ml's own ONNX reader cannot take the network as it stands (it has no strided slices, infers
-types, and rounds as it sees fit), so its layers are given to it one by one, each with the fixed-
-point types that make it compute the integer contract: `AP_RND` rounds halves up, `AP_SAT`
-saturates. Built and run here with g++; synthesis needs Vitis HLS.
+hls4ml 1.3.0's own ONNX reader stops at constants a channel, so the layers are given to it one by
+one, each with the fixed-point types that make it compute the integer contract: `AP_RND` rounds
+halves up, `AP_SAT` saturates. Built and run here with g++; synthesis needs Vitis HLS.
 """
 
 from __future__ import annotations

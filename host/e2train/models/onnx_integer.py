@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer network as QONNX: Quant nodes carry the bits and scales of weights and activations.
 
-QONNX (Pappalardo et al. 2022) is what FINN and hls4ml read. Every scale is a power of two, and all
+QONNX (Pappalardo et al. 2022) is what FINN reads. Every scale is a power of two, and all
 are the integer contract's. Batch norm is one multiplication and one addition a channel, by the
 very multipliers and offsets of the accelerator; option A's shortcut is a 1x1 convolution of ones,
-since neither tool takes strided slices.
+since such tools take no strided slices.
 
 Quant nodes round halves to even, the contract rounds them up. Half of a step of the grid that the
 exact sums lie on is added before: halves go up then, and nothing else changes.

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from core_reference import MODES, SUM_BYTES, Visit, expected, launch_cycles, sums_of, words_of
-from core_stimuli import KINDS, MOST_WORDS, draw_visit
+from core_stimuli import KINDS, MOST_WORDS, draw_visit, largest_visit
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,11 @@ def suite(library: ctypes.CDLL, seed: int, rounds: int = 1) -> int:
         pairs = [mode for before in MODES for after in MODES for mode in (before, after)]
         for steps in (1, None):
             cycles += _in_time(library, [draw_visit(random, mode, steps=steps) for mode in pairs])
+        for mode in MODES:  # sums of more than 32 bits, where products are of 24
+            cycles += _in_time(library, [largest_visit(mode, 540)] * 2)
+        visits = [draw_visit(random, mode, steps=5) for mode in MODES]
+        for cycle in range(2, 40):
+            cycles += check(library, visits, Stalls(reset_after=cycle)).cycles
         for _ in range(6):
             visits = [draw_visit(random, mode) for mode in random.choice(list(MODES), 8)]
             shares = random.choice([0, 20, 50], 5)

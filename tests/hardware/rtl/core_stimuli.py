@@ -73,6 +73,17 @@ def draw_visit(
     return Visit(mode, words, rows.astype(np.int8), *narrow, ahead, other, runs)
 
 
+def largest_visit(mode: str, steps: int) -> Visit:
+    """All operands at the ends of their ranges where products are largest, every lane full."""
+    across, packed = MODES[mode]
+    (row, _), (column, _) = RANGES[mode]
+    rows = np.zeros((steps, PACKED_ROWS, COLUMNS), np.int8)
+    filled = rows[:, : PACKED_ROWS if packed else ROWS, : COLUMNS if across else 1]
+    filled[:] = (row * 16) | (row & 15) if across and packed else row
+    columns = np.full((steps, COLUMNS), column, np.int16)
+    return Visit(mode, MOST_WORDS[mode], rows, columns, columns)
+
+
 def _runs(random: Random, steps: int) -> tuple[int, ...]:
     found: list[int] = []
     while (left := steps - sum(found)) > 0:

@@ -73,8 +73,9 @@ class Vector:
     """Work on whole tensors that multiplies nothing in the array (`VECTOR_KINDS`).
 
     size: elements a sample that it writes, or sums up; channels: those with coefficients or sums
-    of their own; read, written: bits an element, over all tensors read. source: of a shortcut,
-    elements a sample that it reads; of take and merge, samples of the (other) tensor read.
+    of their own; read, written: bits an element, over all tensors read. source: of a shortcut and
+    of a gate's grid, elements a sample that are read, rows as a whole; of take and merge, samples of
+    the (other) tensor read. rows: of a grid, rows of all channels, where others lie between them.
     """
 
     kind: str
@@ -85,6 +86,7 @@ class Vector:
     read: int
     written: int
     source: int = 0
+    rows: int = 0
 
     def count(self, counter: Counter) -> None:
         """Bytes, where the reference array's count has them."""

@@ -66,6 +66,20 @@ struct ap_slice {
     unsigned to_uint() const { return static_cast<unsigned>(bits()); }
 };
 
+// One bit, as an operand or to be set.
+template <int N, bool S>
+struct ap_bit {
+    ap_int_base<N, S>& of;
+    int at;
+
+    operator bool() const { return ((of.v >> at) & 1) != 0; }
+    ap_bit& operator=(bool value) {
+        of.range(at, at) = value;
+        return *this;
+    }
+    ap_bit& operator=(const ap_bit& value) { return *this = static_cast<bool>(value); }
+};
+
 template <int N, bool S>
 struct ap_int_base {
     typedef typename ap_native<N, S>::type Native;
@@ -98,7 +112,7 @@ struct ap_int_base {
     }
     ap_slice<N, S> operator()(int high, int low) { return range(high, low); }
     ap_slice<N, S> operator()(int high, int low) const { return range(high, low); }
-    ap_slice<N, S> operator[](int bit) { return range(bit, bit); }
+    ap_bit<N, S> operator[](int bit) { return ap_bit<N, S>{*this, bit}; }
     bool operator[](int bit) const { return ((v >> bit) & 1) != 0; }
     bool test(int bit) const { return ((v >> bit) & 1) != 0; }
     ap_int_base& set_bit(int bit, bool value) {

@@ -71,7 +71,8 @@ def memories() -> list[Memory]:
         Memory("queues", hw.BUFFERS_SCHEDULE_DEPTH, slot + 1, banks=rows),
         Memory("codes", rows * hw.BUFFERS_SCHEDULE_DEPTH // 2, 3, copies=2),
         Memory("channel table", hw.LIMITS_CHANNELS, 2 * 64),
-        Memory("move chunk", hw.BUFFERS_CHUNK, half_word),
+        # The group that is kept, and the result's between its passes.
+        Memory("move chunk", hw.BUFFERS_CHUNK, half_word, copies=2),
         Memory("bursts' FIFOs", 512, 36, copies=FIFO_RAMB18 * BURSTS),
     ]
 

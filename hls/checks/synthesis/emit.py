@@ -23,8 +23,9 @@ from synthesis.pragmas import Source, called_when_pipelined, for_clang, kept_apa
 HEADERS = Path(__file__).resolve().parent / "include"
 FLAGS = (
     *("-x", "c++", "-std=c++14", "-w", "-O2", "-g", "-S", "-emit-llvm", "-o", "-"),
+    *("-D__SYNTHESIS__", "-fno-discard-value-names", "-nostdinc", "-nostdinc++"),
     *("-fno-builtin", "-fno-exceptions", "-fno-rtti", "-fno-vectorize", "-fno-slp-vectorize"),
-    *("-fno-discard-value-names", "-nostdinc", "-nostdinc++", "-Xclang", "-disable-llvm-passes"),
+    *("-Xclang", "-disable-llvm-passes"),
 )
 INLINING = 1_000_000
 NO_ALIAS = r"\bptr (?!noalias|[^,]*sret\()"

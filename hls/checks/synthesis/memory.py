@@ -96,9 +96,8 @@ class Accesses:
             bank = address.constant - member.begin  # type: ignore[union-attr]
         elif pragma is not None and len(member.extents) > 1 and address is not None:
             bank = (address.constant - member.begin) // (member.bytes // member.extents[0])
-        lookup = (
-            not many and 8 * member.bytes // (member.extents[0] if pragma else 1) <= LOOKUP_BITS
-        )
+        size = member.bytes // (member.extents[0] if pragma and member.extents else 1)
+        lookup = not many and 8 * size <= LOOKUP_BITS
         ways = member.elements if whole and not constant else 1
         key = (root, member.begin, bank)
         return Access(one, key, member.path, address, register, ways, lookup, stores)

@@ -12,6 +12,7 @@ from synthesis.pragmas import Pragma
 from synthesis.structure import Loop
 from synthesis.values import Affine, Linear, roots
 
+MOST_REGISTERS = 256
 LOOKUP_BITS = 1024  # a memory below this becomes LUTs
 
 
@@ -90,6 +91,8 @@ class Accesses:
         whole = (pragma is not None and pragma.values.get("dim", "1") in ("0",)) or (
             pragma is not None and len(member.extents) == 1
         )
+        # A pragma of another variable may have the same member's name; nobody has so many registers.
+        whole = whole and member.elements <= MOST_REGISTERS
         register = not many and (not member.extents or constant or whole)
         bank = 0
         if constant:

@@ -91,7 +91,7 @@ class Accesses:
         whole = (pragma is not None and pragma.values.get("dim", "1") in ("0",)) or (
             pragma is not None and len(member.extents) == 1
         )
-        # A pragma of another variable may have the same member's name; nobody has so many registers.
+        # A pragma of another variable may name a member alike; nobody has so many registers.
         whole = whole and member.elements <= MOST_REGISTERS
         register = not many and (not member.extents or constant or whole)
         bank = 0

@@ -74,8 +74,8 @@ class Vector:
 
     size: elements a sample that it writes, or sums up; channels: those with coefficients or sums
     of their own; read, written: bits an element, over all tensors read. source: of a shortcut and
-    of a gate's grid, elements a sample that are read, rows as a whole; of take and merge, samples of
-    the (other) tensor read. rows: of a grid, rows of all channels, where others lie between them.
+    of a gate's grid, elements a sample that are read, rows as a whole; of take and merge, samples
+    of the (other) tensor read. rows: of a grid, rows of all channels, if others lie between them.
     """
 
     kind: str

@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 from sources import HLS, Missing
+
 from synthesis.resources import Resources
 
 TOP = "mac_core"

@@ -18,6 +18,7 @@ from typing import Any
 
 from sources import HLS, Missing, synthesised, system_includes
 
+from synthesis.module import plain_name
 from synthesis.pragmas import Source, called_when_pipelined, for_clang, kept_apart, scan
 
 HEADERS = Path(__file__).resolve().parent / "include"
@@ -60,10 +61,6 @@ def _own_memories(signature: re.Match[str]) -> str:
     return f"{head}{re.sub(NO_ALIAS, 'ptr noalias ', parameters)}) {rest}"
 
 
-def _named(mangled: str, names: set[str]) -> bool:
-    return any(f"{len(one)}{one}" in mangled for one in names)
-
-
 def _inlined(text: str, called: set[str], apart: set[str]) -> str:
     """Everything inlined where it is called, but functions of other sources, and those that a
     pragma keeps apart, which become modules of their own. What a pipelined loop calls is inlined
@@ -72,7 +69,7 @@ def _inlined(text: str, called: set[str], apart: set[str]) -> str:
     def mark(signature: re.Match[str]) -> str:
         head, name, parameters, rest = signature.groups()
         outside = "internal" not in head and "linkonce" not in head
-        own = (outside or _named(name, apart)) and not _named(name, called)
+        own = (outside or plain_name(name) in apart) and plain_name(name) not in called
         how = "noinline" if own else "alwaysinline"
         unnamed = "".join(re.findall(r"^(?:local_)?unnamed_addr ", rest))
         return f"{head}@{name}({parameters}) {unnamed}{how} {rest[len(unnamed) :]}"

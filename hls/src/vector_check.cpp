@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the vector unit refuses, and the memory that its operations touch.
+#include "e2train/vector_streams.hpp"
 #include "e2train/vector_unit.hpp"
-#include "e2train/vector_words.hpp"
 
 namespace e2 {
 
@@ -52,8 +52,10 @@ std::uint32_t check_pool(const Arguments& a) {
 // Whether the last position of an axis of the result finds its source.
 bool axis_fits(const Arguments& a, std::int32_t from, std::int32_t to) {
     const std::int32_t last = to - 1;
-    const std::int32_t source = option(a, OPTIONS_UP) ? last / a.stride : last * a.stride;
-    return option(a, OPTIONS_SPREAD) || source < from;
+    // Up: last / stride < from, without dividing.
+    const bool fits = option(a, OPTIONS_UP) ? last < multiplied(a.stride, from)
+                                            : multiplied(last, a.stride) < from;
+    return option(a, OPTIONS_SPREAD) || fits;
 }
 
 std::uint32_t check_resample(const Arguments& a) {
@@ -86,10 +88,16 @@ std::uint64_t unsigned_of(std::int32_t value) {
     return static_cast<std::uint64_t>(value);
 }
 
+std::uint64_t volume(std::int32_t groups, std::int32_t channels, std::int32_t height,
+                     std::int32_t width) {
+#pragma HLS INLINE off
+    const std::uint64_t planes = multiplied_wide(unsigned_of(groups), channels);
+    return multiplied_wide(multiplied_wide(planes, height), width);
+}
+
 // Words of a tensor of `samples` with the planes of a.
 std::uint64_t words_of(const Arguments& a, std::int32_t samples) {
-    return unsigned_of(ceil_groups(samples)) * unsigned_of(a.channels) * unsigned_of(a.height) *
-           unsigned_of(a.width);
+    return volume(ceil_groups(samples), a.channels, a.height, a.width);
 }
 
 void add_result(RangeList& list, const Arguments& a, std::uint64_t sums) {
@@ -118,7 +126,7 @@ void sums_ranges(const Arguments& a, RangeList& list) {
     const std::uint64_t bytes = words_of(a, a.samples) * HALF_WORD_BYTES;
     add(list, a.a_address, bytes, false);
     if (a.operation == OPERATIONS_POOL) {
-        add_result(list, a, groups_of(a) * unsigned_of(a.channels) * LANES);
+        add_result(list, a, multiplied_wide(groups_of(a), a.channels) * LANES);
         return;
     }
     add(list, a.b_address, bytes, false);
@@ -131,21 +139,21 @@ void sums_ranges(const Arguments& a, RangeList& list) {
 }
 
 void resample_ranges(const Arguments& a, RangeList& list) {
-    const std::uint64_t out_words = groups_of(a) * unsigned_of(a.filters) *
-                                    unsigned_of(a.out_height) * unsigned_of(a.out_width);
+    const std::uint64_t out_words =
+        volume(ceil_groups(a.samples), a.filters, a.out_height, a.out_width);
     add(list, a.a_address, words_of(a, a.samples) * HALF_WORD_BYTES, false);
     add(list, a.out_address, out_words * HALF_WORD_BYTES, true);
     add_result(list, a, 0);
 }
 
 void move_ranges(const Arguments& a, RangeList& list) {
-    const std::uint64_t word_bytes = unsigned_of(a.bits) / 8 * LANES;
-    add(list, a.a_address, words_of(a, a.first_samples()) * word_bytes, false);
+    const int word_shift = a.bits == WIDTHS_ACTIVATION ? 4 : 5;  // 16 or 32 bytes a word
+    add(list, a.a_address, words_of(a, a.first_samples()) << word_shift, false);
     add(list, a.rows_address, unsigned_of(a.table_entries()) * ENTRY_BYTES, false);
     if (option(a, OPTIONS_SECOND)) {
-        add(list, a.b_address, words_of(a, a.second_samples()) * word_bytes, false);
+        add(list, a.b_address, words_of(a, a.second_samples()) << word_shift, false);
     }
-    add(list, a.out_address, words_of(a, a.samples) * word_bytes, true);
+    add(list, a.out_address, words_of(a, a.samples) << word_shift, true);
     add_result(list, a, 0);
 }
 

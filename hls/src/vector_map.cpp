@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batch norm forward and backward, narrowing, masks and additions: one linear map a channel.
+#include "e2train/vector_streams.hpp"
 #include "e2train/vector_unit.hpp"
-#include "e2train/vector_words.hpp"
 
 namespace e2 {
 
@@ -43,16 +43,35 @@ struct Settings {
     Value low;
     Value high;
     bool bytes_out;
+    Count samples;
+    Count channels;
+    Count plane;
+    Count beats;  // of the first operand
 };
 
-// What a word of sixteen results adds to the counters.
+// What a quarter of a word adds to the counters.
 struct Mapped {
-    HalfWord word;
+    Quarter quarter;
     Value peak;
     Count saturated;
 };
 
-Settings settings_of(const Arguments& a) {
+// Where the ports begin and how many beats each brings.
+struct MapBursts {
+    Count second;
+    Count second_beats;
+    Count extra;
+    Count extra_beats;
+    Count out;
+    Count out_beats;
+};
+
+struct MapTotals {
+    Value peak;
+    std::uint64_t saturations;
+};
+
+Settings settings_of(const Arguments& a, const TensorSize& size) {
     Settings s;
     s.second = option(a, OPTIONS_SECOND);
     s.residual = option(a, OPTIONS_RESIDUAL);
@@ -67,18 +86,34 @@ Settings settings_of(const Arguments& a) {
     s.high = (Value(1) << (a.bits - 1)) - 1;
     s.low = -s.high - 1;
     s.bytes_out = a.bits == WIDTHS_ACTIVATION;
+    s.samples = a.samples;
+    s.channels = a.channels;
+    s.plane = size.plane;
+    s.beats = size.words * QUARTERS;
     return s;
+}
+
+MapBursts bursts_of(const Arguments& a, const Settings& s, const TensorSize& size) {
+    const bool halves = s.residual || (s.mask && !s.mask_bytes);
+    MapBursts bursts;
+    bursts.second = beat_at(a.b_address);
+    bursts.second_beats = s.second ? size.words * QUARTERS : 0;
+    bursts.extra = beat_at(s.mask ? a.mask_address : a.residual_address);
+    bursts.extra_beats = halves ? size.words * QUARTERS : s.mask ? size.words * BYTE_QUARTERS : 0;
+    bursts.out = beat_at(a.out_address);
+    bursts.out_beats = size.words * (s.bytes_out ? BYTE_QUARTERS : QUARTERS);
+    return bursts;
 }
 
 // Two beats a channel, packed into one word of the table: m and n have 16 bits.
 void load_coefficients(const Arguments& a, const Beat* rows, ChannelEntry table[LIMITS_CHANNELS]) {
-    const Address begin = beat_of(a.rows_address);
+    const Beat* from = rows + beat_at(a.rows_address);
 load_channels:
     for (Count c = 0; c < a.channels; ++c) {
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 2048 avg = 64
 #pragma HLS PIPELINE II = 2
-        const Beat multipliers = rows[begin + 2 * static_cast<Address>(c)];
-        const Beat offset = rows[begin + 2 * static_cast<Address>(c) + 1];
+        const Beat multipliers = from[2 * c];
+        const Beat offset = from[2 * c + 1];
         const Beat m = multipliers & 0xffff;
         const Beat n = (multipliers >> 32) & 0xffff;
         table[c].first = static_cast<WideSum>(m | (n << 16) | (offset << 32));
@@ -115,82 +150,102 @@ Value map_lane(const Settings& s, const Coefficients& k, Half a, Half b, Half ex
     return s.mask && !open ? Value(0) : v;
 }
 
-Mapped map_word(const Settings& s, const Coefficients& k, const HalfWord& a, const HalfWord& b,
-                const HalfWord& extra, Count real) {
-// Sixteen lanes of two products in the four cycles that a word takes on its port: eight DSPs.
-#pragma HLS INLINE off
-#pragma HLS PIPELINE II = 4
-#pragma HLS ALLOCATION operation instances = mul limit = 8
+// Four lanes of two products: eight DSPs.
+Mapped map_quarter(const Settings& s, const Coefficients& k, const Quarter& a, const Quarter& b,
+                   const Quarter& extra, const QuarterWalk& at) {
+#pragma HLS INLINE
+    const int first = static_cast<int>(at.quarter.to_uint()) * QUARTER_LANES;
     Mapped result;
     result.peak = 0;
     result.saturated = 0;
 map_lanes:
-    for (int lane = 0; lane < LANES; ++lane) {
+    for (int lane = 0; lane < QUARTER_LANES; ++lane) {
 #pragma HLS UNROLL
         const Value mapped = map_lane(s, k, a.lane[lane], b.lane[lane], extra.lane[lane]);
-        const Value v = lane < real ? mapped : Value(0);  // the offset must not reach idle lanes
+        const bool real = first + lane < at.samples;
+        const Value v = real ? mapped : Value(0);  // the offset must not reach idle lanes
         const Value magnitude = v < 0 ? -v : v;
         const Value saturated = v > s.high ? s.high : (v < s.low ? s.low : v);
         result.peak = magnitude > result.peak ? magnitude : result.peak;
         result.saturated += saturated == v ? 0 : 1;
-        result.word.lane[lane] = static_cast<Half>(saturated);
+        result.quarter.lane[lane] = static_cast<Half>(saturated);
     }
     return result;
 }
 
-// The mask or the residual, through one access.
-HalfWord read_extra(const Settings& s, const Arguments& a, const Beat* extra, Count word) {
-#pragma HLS INLINE
-    const std::uint32_t address = s.mask ? a.mask_address : a.residual_address;
-    HalfWord value = zero_halves();
-    if (s.mask || s.residual) {
-        value = read_either(extra, word_at(address, word, s.mask_bytes), s.mask_bytes);
+void map_beats(const Settings& s, const ChannelEntry table[LIMITS_CHANNELS],
+               hls::stream<Beat>& firsts, hls::stream<Beat>& seconds, hls::stream<Beat>& extras,
+               hls::stream<Beat>& results, MapTotals& totals) {
+    QuarterWalk at = {0, s.plane * QUARTERS - 1, 0, s.channels - 1, s.samples};
+    Value peak = 0;
+    std::uint64_t saturations = 0;
+    Beat extra = 0;           // of bytes a beat serves two quarters
+    std::uint32_t lower = 0;  // as does a beat of the result
+map_beats_loop:
+    for (Count i = 0; i < s.beats; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 256 max = 524288 avg = 131072
+#pragma HLS PIPELINE II = 1
+        const bool upper = at.quarter[0];
+        const Quarter first = quarter_of(firsts.read());
+        const Quarter second = s.second ? quarter_of(seconds.read()) : zero_quarter();
+        if (s.residual || (s.mask && !(s.mask_bytes && upper))) {
+            extra = extras.read();
+        }
+        const Quarter third = s.mask_bytes ? quarter_of_bytes(extra, upper) : quarter_of(extra);
+        const Coefficients k = coefficients_of(table[at.channel]);
+        const Mapped mapped = map_quarter(s, k, first, second, third, at);
+        const std::uint32_t bytes = bytes_of_quarter(mapped.quarter);
+        const Beat packed = (static_cast<Beat>(bytes) << 32) | lower;
+        if (!s.bytes_out || upper) {
+            results.write(s.bytes_out ? packed : beat_of_quarter(mapped.quarter));
+        }
+        lower = bytes;
+        peak = mapped.peak > peak ? mapped.peak : peak;
+        saturations += static_cast<std::uint64_t>(mapped.saturated);
+        advance(at, s.plane, s.channels);
     }
-    return value;
+    totals.peak = peak;
+    totals.saturations = saturations;
 }
 
-void count_beats(const Settings& s, const Arguments& a, std::uint64_t words, Counters& counters) {
-    const bool halves = s.residual || (s.mask && !s.mask_bytes);
-    const std::uint64_t extra =
-        halves ? HALF_WORD_BEATS : (s.mask_bytes ? BYTE_WORD_BEATS : Address(0));
-    counters.column_beats += words * HALF_WORD_BEATS;
-    counters.row_beats += 2 * static_cast<std::uint64_t>(a.channels);
-    counters.row_beats += s.second ? words * HALF_WORD_BEATS : 0;
-    counters.extra_beats += words * extra;
-    counters.output_beats += words * (s.bytes_out ? BYTE_WORD_BEATS : HALF_WORD_BEATS);
+void map_tensor(const Settings& settings, Count first, Count beats, Count second,
+                Count second_beats, Count extra, Count extra_beats, Count out, Count out_beats,
+                const Beat* columns, const Beat* rows, const Beat* extra_port, Beat* output,
+                const ChannelEntry table[LIMITS_CHANNELS], MapTotals& totals) {
+#pragma HLS DATAFLOW
+    hls::stream<Beat> firsts("map firsts");
+    hls::stream<Beat> seconds("map seconds");
+    hls::stream<Beat> extras("map extras");
+    hls::stream<Beat> results("map results");
+#pragma HLS STREAM variable = firsts depth = 16
+#pragma HLS STREAM variable = seconds depth = 16
+#pragma HLS STREAM variable = extras depth = 16
+#pragma HLS STREAM variable = results depth = 16
+    read_beats(columns, first, beats, firsts);
+    read_beats(rows, second, second_beats, seconds);
+    read_beats(extra_port, extra, extra_beats, extras);
+    map_beats(settings, table, firsts, seconds, extras, results, totals);
+    write_beats(results, out, out_beats, output);
 }
 
 }  // namespace
 
-void vector_map(const Arguments& a, const Beat* columns, const Beat* rows, const Beat* extra,
-                Beat* output, ChannelEntry table[LIMITS_CHANNELS], Counters& counters) {
-    const Settings settings = settings_of(a);
+void vector_map(const Arguments& a, const TensorSize& size, const Beat* columns, const Beat* rows,
+                const Beat* extra, Beat* output, ChannelEntry table[LIMITS_CHANNELS],
+                Counters& counters) {
+    const Settings settings = settings_of(a, size);
+    const MapBursts bursts = bursts_of(a, settings, size);
+    MapTotals totals = {0, 0};
     load_coefficients(a, rows, table);
-    const Count plane = times(a.height, a.width);
-    const Count words = times(times(group_count(a), a.channels), plane);
-    WordWalk at = {0, 0, 0};
-    Value peak = 0;
-    std::uint64_t saturations = 0;
-// Addresses count up by one word an iteration, so that each port's accesses join into long bursts.
-map_words:
-    for (Count word = 0; word < words; ++word) {
-#pragma HLS LOOP_TRIPCOUNT min = 64 max = 131072 avg = 32768
-#pragma HLS PIPELINE II = 4
-        const HalfWord first = read_halves(columns, halves_at(a.a_address, word));
-        const HalfWord second =
-            settings.second ? read_halves(rows, halves_at(a.b_address, word)) : zero_halves();
-        const HalfWord third = read_extra(settings, a, extra, word);
-        const Coefficients k = coefficients_of(table[at.channel]);
-        const Mapped mapped = map_word(settings, k, first, second, third, real_lanes(a, at.group));
-        const Address at_out = word_at(a.out_address, word, settings.bytes_out);
-        write_either(output, at_out, mapped.word, settings.bytes_out);
-        peak = mapped.peak > peak ? mapped.peak : peak;
-        saturations += static_cast<std::uint64_t>(mapped.saturated);
-        advance(at, plane, a.channels);
-    }
-    counters.peak = static_cast<std::uint64_t>(peak);
-    counters.saturations += saturations;
-    count_beats(settings, a, static_cast<std::uint64_t>(words), counters);
+    map_tensor(settings, beat_at(a.a_address), settings.beats, bursts.second, bursts.second_beats,
+               bursts.extra, bursts.extra_beats, bursts.out, bursts.out_beats, columns, rows, extra,
+               output, table, totals);
+    counters.peak = static_cast<std::uint64_t>(totals.peak);
+    counters.saturations += totals.saturations;
+    counters.column_beats += static_cast<std::uint64_t>(settings.beats);
+    counters.row_beats += static_cast<std::uint64_t>(2 * a.channels + bursts.second_beats);
+    counters.extra_beats += static_cast<std::uint64_t>(bursts.extra_beats);
+    counters.output_beats += static_cast<std::uint64_t>(bursts.out_beats);
 }
 
 }  // namespace e2

@@ -1,121 +1,142 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors of another size: option-A shortcuts, their gradients, and one position spread over all.
+#include "e2train/vector_streams.hpp"
 #include "e2train/vector_unit.hpp"
-#include "e2train/vector_words.hpp"
 
 namespace e2 {
 
 namespace {
 
-// How one axis of the source is followed along that of the result.
-struct AxisStep {
-    Count step;    // source positions a result position: the stride, 1 (up) or 0 (spread)
-    Count period;  // result positions a source position: the stride (up), else 1
+// The result, and which of its words take one of the source.
+struct Placing {
+    Count width;
+    Count height;
+    Count channels;
+    Count samples;
+    Count begin;   // first channel that has a source
+    Count end;     // and the first behind them
+    Count period;  // up: of rows and columns with a source
+    bool spread;   // each plane's only source goes everywhere
+    Count beats;
 };
 
-// Where the source stands on an axis; the result takes it where `phase` is 0.
-struct Source {
-    Count offset;  // in words
-    Count phase;
-};
-
-struct ResampleWalk {
-    Count row;  // of the result
-    Count column;
+// Where the result stands. Everything counts down but what is compared with a few values.
+struct PlaceWalk {
+    QuarterIndex quarter;
+    Count columns_left;
+    Count rows_left;
     Count channel;
-    Count group;
-    Source source_row;
-    Source source_column;
-    Address plane_word;  // first word of the source's plane; modulo 2^32 where there is none
+    Count channels_left;
+    Count column_phase;  // 0: a column with a source
+    Count row_phase;
+    bool first;  // position of its plane
+    Count samples;
 };
 
-AxisStep axis_step_of(const Arguments& a) {
-    AxisStep axis = {a.stride, 1};
-    if (option(a, OPTIONS_SPREAD)) {
-        axis.step = 0;
-    } else if (option(a, OPTIONS_UP)) {
-        axis.step = 1;
-        axis.period = a.stride;
-    }
-    return axis;
+void next_column(const Placing& to, PlaceWalk& at, bool row_ends, bool plane_ends) {
+#pragma HLS INLINE
+    const bool column_again = row_ends || at.column_phase == to.period - 1;
+    const bool row_again = plane_ends || at.row_phase == to.period - 1;
+    at.column_phase = column_again ? 0 : at.column_phase + 1;
+    at.row_phase = !row_ends ? at.row_phase : row_again ? 0 : at.row_phase + 1;
+    at.columns_left = row_ends ? to.width - 1 : at.columns_left - 1;
+    at.rows_left = plane_ends ? to.height - 1 : at.rows_left - (row_ends ? 1 : 0);
+    at.first = plane_ends;
 }
 
-// `words`: from one source position to the next on this axis.
-void advance_source(Source& at, const AxisStep& axis, Count words, bool restart) {
+void advance_place(const Placing& to, PlaceWalk& at) {
 #pragma HLS INLINE
-    const bool next = at.phase + 1 == axis.period;
-    if (restart) {
-        at.offset = 0;
-        at.phase = 0;
-    } else if (next) {
-        at.offset += axis.step * words;
-        at.phase = 0;
-    } else {
-        ++at.phase;
+    const bool word_ends = at.quarter == QUARTERS - 1;
+    const bool row_ends = word_ends && at.columns_left == 0;
+    const bool plane_ends = row_ends && at.rows_left == 0;
+    const bool group_ends = plane_ends && at.channels_left == 0;
+    at.quarter = QuarterIndex(at.quarter + 1);
+    if (word_ends) {
+        next_column(to, at, row_ends, plane_ends);
     }
-}
-
-void advance_walk(const Arguments& a, const AxisStep& axis, ResampleWalk& at) {
-#pragma HLS INLINE
-    const bool row_ends = at.column + 1 == a.out_width;
-    const bool plane_ends = row_ends && at.row + 1 == a.out_height;
-    const bool group_ends = plane_ends && at.channel + 1 == a.filters;
-    const Address plane = static_cast<Address>(a.height * a.width);
-    advance_source(at.source_column, axis, 1, row_ends);
-    if (row_ends) {
-        advance_source(at.source_row, axis, a.width, plane_ends);
-    }
-    if (plane_ends) {
-        at.plane_word += plane;
-    }
-    if (group_ends) {  // from behind the result's last channel to the next group's first
-        at.plane_word += plane * static_cast<Address>(a.channels - a.filters);
-    }
-    at.column = row_ends ? 0 : at.column + 1;
-    at.row = plane_ends ? 0 : at.row + (row_ends ? 1 : 0);
     at.channel = group_ends ? 0 : at.channel + (plane_ends ? 1 : 0);
-    at.group += group_ends ? 1 : 0;
+    at.channels_left = group_ends ? to.channels - 1 : at.channels_left - (plane_ends ? 1 : 0);
+    at.samples -= group_ends ? LANES : 0;
 }
 
-ResampleWalk walk_begin(const Arguments& a) {
-    ResampleWalk at = {0, 0, 0, 0, {0, 0}, {0, 0}, 0};
-    const Address plane = static_cast<Address>(a.height * a.width);
-    at.plane_word = plane * static_cast<Address>(-a.channel_offset());
-    return at;
+void place_words(const Placing& to, hls::stream<Beat>& source, hls::stream<Beat>& results) {
+    PlaceWalk at = {0, to.width - 1, to.height - 1, 0, to.channels - 1, 0, 0, true, to.samples};
+    Beat ring[QUARTERS] = {};  // of the word that was taken last
+#pragma HLS ARRAY_PARTITION variable = ring complete
+place_beats:
+    for (Count i = 0; i < to.beats; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 256 max = 524288 avg = 131072
+#pragma HLS PIPELINE II = 1
+        const bool exists = at.channel >= to.begin && at.channel < to.end;
+        const bool on_grid = at.column_phase == 0 && at.row_phase == 0;
+        const bool takes = exists && on_grid && (!to.spread || at.first);
+        const Beat again = to.spread && exists ? ring[0] : Beat(0);
+        const Beat value = takes ? source.read() : again;
+    turn_ring:
+        for (int place = 0; place < QUARTERS - 1; ++place) {
+#pragma HLS UNROLL
+            ring[place] = ring[place + 1];
+        }
+        ring[QUARTERS - 1] = value;
+        results.write(beat_of_quarter(only_real(quarter_of(value), at.quarter, at.samples)));
+        advance_place(to, at);
+    }
 }
 
-bool has_source(const Arguments& a, const ResampleWalk& at) {
-#pragma HLS INLINE
-    const Count channel = at.channel - a.channel_offset();
-    return channel >= 0 && channel < a.channels && at.source_row.phase == 0 &&
-           at.source_column.phase == 0;
+void resample_words(const Gather& parts, Count begin, Count read, Count columns, Count step,
+                    const Placing& placing, Count out, Count out_beats, const Beat* port,
+                    Beat* output) {
+#pragma HLS DATAFLOW
+    hls::stream<Beat> rows("resample rows");
+    hls::stream<Beat> source("resample source");
+    hls::stream<Beat> results("resample results");
+#pragma HLS STREAM variable = rows depth = 16
+#pragma HLS STREAM variable = source depth = 16
+#pragma HLS STREAM variable = results depth = 16
+    read_gather(port, begin, parts, rows);
+    keep_every(rows, read, columns, step, source);
+    place_words(placing, source, results);
+    write_beats(results, out, out_beats, output);
+}
+
+// Rows, or columns, that the result's `to` positions take; check.cpp has made sure they exist.
+Count sources_of(const Arguments& a, Count to) {
+    const bool up = option(a, OPTIONS_UP);
+    return option(a, OPTIONS_SPREAD) ? 1 : up ? steps_of(to, a.stride) : to;
 }
 
 }  // namespace
 
-void resample(const Arguments& a, const Beat* columns, Beat* output, Counters& counters) {
-    const AxisStep axis = axis_step_of(a);
-    const Count words = group_count(a) * a.filters * a.out_height * a.out_width;
-    ResampleWalk at = walk_begin(a);
-    std::uint64_t taken = 0;
-resample_words:
-    for (Count word = 0; word < words; ++word) {
-#pragma HLS LOOP_TRIPCOUNT min = 64 max = 131072 avg = 32768
-#pragma HLS PIPELINE II = 4
-        HalfWord value = zero_halves();
-        if (has_source(a, at)) {
-            const Address position =
-                static_cast<Address>(at.source_row.offset + at.source_column.offset);
-            const Address source = (at.plane_word + position) * HALF_WORD_BEATS;
-            value = read_halves(columns, beat_of(a.a_address) + source);
-            ++taken;
-        }
-        const HalfWord real = only_real(value, real_lanes(a, at.group));
-        write_halves(output, halves_at(a.out_address, word), real);
-        advance_walk(a, axis, at);
-    }
-    counters.column_beats += taken * HALF_WORD_BEATS;
-    counters.output_beats += static_cast<std::uint64_t>(words) * HALF_WORD_BEATS;
+void resample(const Arguments& a, const TensorSize& size, const Beat* columns, Beat* output,
+              Counters& counters) {
+    const bool down = !option(a, OPTIONS_UP) && !option(a, OPTIONS_SPREAD);
+    const Count step = down ? a.stride : 1;
+    const Count offset = a.channel_offset();
+    const Count begin = offset > 0 ? offset : 0;
+    const Count end = a.channels + offset < a.filters ? a.channels + offset : a.filters;
+    const Count channels = end > begin ? end - begin : 0;
+    const Count rows = sources_of(a, a.out_height);
+    const Count row_words = multiplied(sources_of(a, a.out_width) - 1, step) + 1;
+    const Count group_rows = multiplied(channels, rows);
+    const Count read = multiplied(multiplied(group_rows, row_words), size.groups) * QUARTERS;
+    const Count out_planes = multiplied(size.groups, a.filters);
+    const Count out_words = multiplied(multiplied(out_planes, a.out_height), a.out_width);
+    const Gather parts = {row_words,  rows,        multiplied(step, a.width),         channels,
+                          size.plane, size.groups, multiplied(size.plane, a.channels)};
+    const Placing placing = {a.out_width,
+                             a.out_height,
+                             a.filters,
+                             a.samples,
+                             begin,
+                             end,
+                             option(a, OPTIONS_UP) ? a.stride : Count(1),
+                             option(a, OPTIONS_SPREAD),
+                             out_words * QUARTERS};
+    const Count first = multiplied(size.plane, begin - offset) * QUARTERS;
+    resample_words(joined(parts), beat_at(a.a_address) + first, read, row_words, step, placing,
+                   beat_at(a.out_address), out_words * QUARTERS, columns, output);
+    counters.column_beats += static_cast<std::uint64_t>(read);
+    counters.output_beats += static_cast<std::uint64_t>(out_words * QUARTERS);
 }
 
 }  // namespace e2

@@ -1,156 +1,214 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums that leave a tensor: per channel for batch norm's backward pass, per sample for the gates.
+#include "e2train/vector_streams.hpp"
 #include "e2train/vector_unit.hpp"
-#include "e2train/vector_words.hpp"
 
 namespace e2 {
 
 namespace {
 
-constexpr int LANE_BITS = 4;
 constexpr int ADDRESS_BITS = 32;
-static_assert(1 << LANE_BITS == LANES, "sums over lanes");
+constexpr int PRODUCT_BITS = 2 * WIDTHS_GRADIENT + 1;  // of one 16-bit number and a difference
 // At most 2^31 elements of two bytes fit the memory; a product is at most 2^15 * 2^16 in magnitude.
 static_assert((ADDRESS_BITS - 1) + 2 * (WIDTHS_GRADIENT - 1) + 1 < 63,
               "sums over a whole tensor must fit 64 bits");
 
-// Cut to these widths, the adder trees take no more logic than that.
-typedef ap_int<WIDTHS_GRADIENT + LANE_BITS> LaneSum;          // sixteen 16-bit lanes
-typedef ap_int<2 * WIDTHS_GRADIENT + LANE_BITS> LaneProduct;  // sixteen products of two
-
-struct WordSums {
-    LaneSum sum;
-    LaneProduct products;
+// Of one channel in one group of samples, or of a channel.
+struct ChannelSums {
+    WideSum sum;
+    WideSum products;
 };
 
-WordSums sum_lanes(const HalfWord& g, const HalfWord& y) {
-// Sixteen products in the four cycles that a word takes on its port: four DSPs.
-#pragma HLS INLINE off
-#pragma HLS PIPELINE II = 4
-#pragma HLS ALLOCATION operation instances = mul limit = 4
-    std::int32_t sum = 0;
-    WideSum products = 0;
-sum_word_lanes:
-    for (int lane = 0; lane < LANES; ++lane) {
+// Of four samples.
+struct SampleSums {
+    WideSum lane[QUARTER_LANES];
+};
+
+void sum_planes(Count beats, Count plane, hls::stream<Beat>& gradients, hls::stream<Beat>& outputs,
+                hls::stream<ChannelSums>& sums) {
+    const Count last = plane * QUARTERS - 1;
+    Count left = last;
+    bool begins = true;
+    ChannelSums running = {0, 0};
+sum_beats:
+    for (Count i = 0; i < beats; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 256 max = 524288 avg = 131072
+#pragma HLS PIPELINE II = 1
+        const Quarter g = quarter_of(gradients.read());
+        const Quarter y = quarter_of(outputs.read());
+        std::int32_t sum = 0;
+        WideSum products = 0;
+    sum_lanes:
+        for (int lane = 0; lane < QUARTER_LANES; ++lane) {
 #pragma HLS UNROLL
-        const std::int32_t product = g.lane[lane] * y.lane[lane];
-        sum += g.lane[lane];
-        products += product;
+            const std::int32_t product = g.lane[lane] * y.lane[lane];
+            sum += g.lane[lane];
+            products += product;
+        }
+        running.sum = (begins ? WideSum(0) : running.sum) + sum;
+        running.products = (begins ? WideSum(0) : running.products) + products;
+        const bool ends = left == 0;
+        if (ends) {
+            sums.write(running);
+        }
+        begins = ends;
+        left = ends ? last : left - 1;
     }
-    const WordSums sums = {sum, products};
-    return sums;
 }
 
-void store_channels(const Arguments& a, const ChannelEntry table[LIMITS_CHANNELS], Beat* output) {
-    const Address begin = sums_at(a);
+// A channel's planes are at least four cycles apart, which a read, a sum and a write of the table
+// take, so no dependence is waived.
+void add_planes(Count groups, Count channels, hls::stream<ChannelSums>& sums,
+                ChannelEntry table[LIMITS_CHANNELS]) {
+add_groups:
+    for (Count group = 0; group < groups; ++group) {
+#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256 avg = 8
+    add_channels:
+        for (Count c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 2048 avg = 64
+#pragma HLS PIPELINE II = 4
+            const ChannelSums one = sums.read();
+            const ChannelEntry before = table[c];
+            ChannelEntry after;
+            after.first = (group == 0 ? WideSum(0) : before.first) + one.sum;
+            after.second = (group == 0 ? WideSum(0) : before.second) + one.products;
+            table[c] = after;
+        }
+    }
+}
+
+void sum_channels(Count beats, Count plane, Count groups, Count channels, Count gradient,
+                  Count output, const Beat* columns, const Beat* rows,
+                  ChannelEntry table[LIMITS_CHANNELS]) {
+#pragma HLS DATAFLOW
+    hls::stream<Beat> gradients("sum gradients");
+    hls::stream<Beat> outputs("sum outputs");
+    hls::stream<ChannelSums> sums("channel sums");
+#pragma HLS STREAM variable = gradients depth = 16
+#pragma HLS STREAM variable = outputs depth = 16
+#pragma HLS STREAM variable = sums depth = 4
+    read_beats(columns, gradient, beats, gradients);
+    read_beats(rows, output, beats, outputs);
+    sum_planes(beats, plane, gradients, outputs, sums);
+    add_planes(groups, channels, sums, table);
+}
+
+void store_channels(Count channels, Count begin, const ChannelEntry table[LIMITS_CHANNELS],
+                    Beat* output) {
+    Beat* first = output + begin;
 store_first:
-    for (Count c = 0; c < a.channels; ++c) {
+    for (Count c = 0; c < channels; ++c) {
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 2048 avg = 64
 #pragma HLS PIPELINE II = 1
-        output[begin + static_cast<Address>(c)] = static_cast<Beat>(table[c].first);
+        first[c] = static_cast<Beat>(table[c].first);
     }
-    const Address second = begin + static_cast<Address>(a.channels);
+    Beat* second = output + (begin + channels);
 store_second:
-    for (Count c = 0; c < a.channels; ++c) {
+    for (Count c = 0; c < channels; ++c) {
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 2048 avg = 64
 #pragma HLS PIPELINE II = 1
-        output[second + static_cast<Address>(c)] = static_cast<Beat>(table[c].second);
+        second[c] = static_cast<Beat>(table[c].second);
     }
 }
 
-// g * (after - before) of each lane.
-WideSums difference_products(const HalfWord& g, const HalfWord& after, const HalfWord& before) {
-// Sixteen 16 x 17 bit products in four cycles: four DSPs.
-#pragma HLS INLINE off
-#pragma HLS PIPELINE II = 4
-#pragma HLS ALLOCATION operation instances = mul limit = 4
-    WideSums products;
-difference_lanes:
-    for (int lane = 0; lane < LANES; ++lane) {
-#pragma HLS UNROLL
-        const std::int32_t difference = after.lane[lane] - before.lane[lane];
-        products.lane[lane] = g.lane[lane] * difference;  // at most 2^15 * (2^16 - 1) < 2^31
-    }
-    return products;
-}
-
-void store_samples(const WideSums& sums, Address begin, Beat* output) {
-store_sample_sums:
-    for (int lane = 0; lane < LANES; ++lane) {
+// g * (after - before) of each lane, summed over a group's words: the sums of the sixteen samples
+// go around in four steps, as the samples do.
+void sum_samples(Count beats, Count group_words, hls::stream<Beat>& gradients,
+                 hls::stream<Beat>& afters, hls::stream<Beat>& befores,
+                 hls::stream<SampleSums>& sums) {
+    const Count last = group_words * QUARTERS - 1;
+    Count left = last;
+    SampleSums ring[QUARTERS] = {};
+#pragma HLS ARRAY_PARTITION variable = ring complete dim = 0
+sample_beats:
+    for (Count i = 0; i < beats; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 256 max = 524288 avg = 131072
 #pragma HLS PIPELINE II = 1
-        output[begin + static_cast<Address>(lane)] = static_cast<Beat>(sums.lane[lane]);
+        const Quarter g = quarter_of(gradients.read());
+        const Quarter after = quarter_of(afters.read());
+        const Quarter before = quarter_of(befores.read());
+        const bool begins = left > last - QUARTERS;
+        SampleSums running;
+    sample_lanes:
+        for (int lane = 0; lane < QUARTER_LANES; ++lane) {
+#pragma HLS UNROLL
+            const std::int32_t difference = after.lane[lane] - before.lane[lane];
+            const ap_int<PRODUCT_BITS> product =
+                ap_int<WIDTHS_GRADIENT>(g.lane[lane]) * ap_int<WIDTHS_GRADIENT + 1>(difference);
+            const WideSum earlier = begins ? WideSum(0) : ring[0].lane[lane];
+            running.lane[lane] = earlier + product.to_int64();
+        }
+    turn_ring:
+        for (int place = 0; place < QUARTERS - 1; ++place) {
+#pragma HLS UNROLL
+            ring[place] = ring[place + 1];
+        }
+        ring[QUARTERS - 1] = running;
+        if (left < QUARTERS) {
+            sums.write(running);
+        }
+        left = left == 0 ? last : left - 1;
     }
+}
+
+void store_samples(Count groups, hls::stream<SampleSums>& sums, Count begin, Beat* output) {
+    Beat* to = output + begin;
+    SampleSums word = SampleSums();
+#pragma HLS ARRAY_PARTITION variable = word.lane complete
+store_sample_beats:
+    for (Count i = 0; i < groups * LANES; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min = 16 max = 4096 avg = 128
+#pragma HLS PIPELINE II = 1
+        const int lane = i % QUARTER_LANES;
+        if (lane == 0) {
+            word = sums.read();
+        }
+        to[i] = static_cast<Beat>(word.lane[lane]);
+    }
+}
+
+void multiply_samples(Count beats, Count group_words, Count groups, Count gradient, Count after,
+                      Count before, Count begin, const Beat* columns, const Beat* rows,
+                      const Beat* extra, Beat* output) {
+#pragma HLS DATAFLOW
+    hls::stream<Beat> gradients("product gradients");
+    hls::stream<Beat> afters("product afters");
+    hls::stream<Beat> befores("product befores");
+    hls::stream<SampleSums> sums("sample sums");
+#pragma HLS STREAM variable = gradients depth = 16
+#pragma HLS STREAM variable = afters depth = 16
+#pragma HLS STREAM variable = befores depth = 16
+#pragma HLS STREAM variable = sums depth = 4
+    read_beats(columns, gradient, beats, gradients);
+    read_beats(rows, after, beats, afters);
+    read_beats(extra, before, beats, befores);
+    sum_samples(beats, group_words, gradients, afters, befores, sums);
+    store_samples(groups, sums, begin, output);
 }
 
 }  // namespace
 
-// A channel's words follow each other, so its sums run in registers and meet the table once when
-// the channel begins and once when it ends. One channel of one position is read back in the very
-// next iteration: the four cycles of an iteration suffice for that, so no dependence is waived.
-void channel_sums(const Arguments& a, const Beat* columns, const Beat* rows, Beat* output,
-                  ChannelEntry table[LIMITS_CHANNELS], Counters& counters) {
-    const Count plane = times(a.height, a.width);
-    const Count words = times(times(group_count(a), a.channels), plane);
-    WordWalk at = {0, 0, 0};
-    ChannelEntry running = {0, 0};
-sum_words:
-    for (Count word = 0; word < words; ++word) {
-#pragma HLS LOOP_TRIPCOUNT min = 64 max = 131072 avg = 32768
-#pragma HLS PIPELINE II = 4
-        const HalfWord g = read_halves(columns, halves_at(a.a_address, word));
-        const HalfWord y = read_halves(rows, halves_at(a.b_address, word));
-        const WordSums sums = sum_lanes(g, y);
-        if (at.position == 0) {
-            running.first = at.group == 0 ? WideSum(0) : table[at.channel].first;
-            running.second = at.group == 0 ? WideSum(0) : table[at.channel].second;
-        }
-        running.first += sums.sum.to_int64();
-        running.second += sums.products.to_int64();
-        if (at.position + 1 == plane) {
-            table[at.channel] = running;
-        }
-        advance(at, plane, a.channels);
-    }
-    store_channels(a, table, output);
-    counters.column_beats += static_cast<std::uint64_t>(words) * HALF_WORD_BEATS;
-    counters.row_beats += static_cast<std::uint64_t>(words) * HALF_WORD_BEATS;
+void channel_sums(const Arguments& a, const TensorSize& size, const Beat* columns, const Beat* rows,
+                  Beat* output, ChannelEntry table[LIMITS_CHANNELS], Counters& counters) {
+    const Count beats = size.words * QUARTERS;
+    sum_channels(beats, size.plane, size.groups, a.channels, beat_at(a.a_address),
+                 beat_at(a.b_address), columns, rows, table);
+    store_channels(a.channels, sums_at(a), table, output);
+    counters.column_beats += static_cast<std::uint64_t>(beats);
+    counters.row_beats += static_cast<std::uint64_t>(beats);
     counters.output_beats += 2 * static_cast<std::uint64_t>(a.channels);
 }
 
-void sample_products(const Arguments& a, const Beat* columns, const Beat* rows, const Beat* extra,
-                     Beat* output, Counters& counters) {
-    const Count groups = group_count(a);
-    const Count group_words = times(times(a.channels, a.height), a.width);
-product_groups:
-    for (Count group = 0; group < groups; ++group) {
-#pragma HLS LOOP_TRIPCOUNT min = 1 max = 256 avg = 8
-        WideSums sums = WideSums();
-// All lanes add in every iteration.
-#pragma HLS ARRAY_PARTITION variable = sums.lane complete
-    product_words:
-        for (Count i = 0; i < group_words; ++i) {
-#pragma HLS LOOP_TRIPCOUNT min = 64 max = 16384 avg = 4096
-#pragma HLS PIPELINE II = 4
-            const Count word = times(group_words, group) + i;
-            const HalfWord g = read_halves(columns, halves_at(a.a_address, word));
-            const HalfWord after = read_halves(rows, halves_at(a.b_address, word));
-            const HalfWord before = read_halves(extra, halves_at(a.residual_address, word));
-            const WideSums products = difference_products(g, after, before);
-        product_lanes:
-            for (int lane = 0; lane < LANES; ++lane) {
-#pragma HLS UNROLL
-                sums.lane[lane] += products.lane[lane];
-            }
-        }
-        const Address begin = sums_at(a) + static_cast<Address>(group) * RAW_WORD_BEATS;
-        store_samples(sums, begin, output);
-    }
-    const std::uint64_t beats = static_cast<std::uint64_t>(groups) *
-                                static_cast<std::uint64_t>(group_words) * HALF_WORD_BEATS;
-    counters.column_beats += beats;
-    counters.row_beats += beats;
-    counters.extra_beats += beats;
-    counters.output_beats += static_cast<std::uint64_t>(groups) * RAW_WORD_BEATS;
+void sample_products(const Arguments& a, const TensorSize& size, const Beat* columns,
+                     const Beat* rows, const Beat* extra, Beat* output, Counters& counters) {
+    const Count beats = size.words * QUARTERS;
+    const Count group_words = multiplied(size.plane, a.channels);
+    multiply_samples(beats, group_words, size.groups, beat_at(a.a_address), beat_at(a.b_address),
+                     beat_at(a.residual_address), sums_at(a), columns, rows, extra, output);
+    counters.column_beats += static_cast<std::uint64_t>(beats);
+    counters.row_beats += static_cast<std::uint64_t>(beats);
+    counters.extra_beats += static_cast<std::uint64_t>(beats);
+    counters.output_beats += static_cast<std::uint64_t>(size.groups * LANES);
 }
 
 }  // namespace e2

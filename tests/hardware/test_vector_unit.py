@@ -262,8 +262,9 @@ def test_pool(shape: Any, seed: int, steps: tuple[int, int]) -> None:
             expected[: shape[0]] += stream[:, :, row, column]
     sums = launch.sums().reshape(-1, shape[1], 16).transpose(0, 2, 1)
     same(sums.reshape(-1, shape[1]), expected)
-    points = -(-shape[2] // steps[0]) * -(-shape[3] // steps[1])
-    assert launch.counters["column_beats"] == 4 * groups(shape[0]) * shape[1] * points
+    # A row of the grid is read from its first position to its last, in one burst.
+    rows, row_words = -(-shape[2] // steps[0]), (shape[3] - 1) // steps[1] * steps[1] + 1
+    assert launch.counters["column_beats"] == 4 * groups(shape[0]) * shape[1] * rows * row_words
 
 
 # ---- resample -----------------------------------------------------------------------------------

@@ -134,9 +134,8 @@ def analyse(hls: Path, paths: list[Path] | None = None, core: bool = True) -> An
     text, sources = emit(hls, paths)
     reader = Reader(hls, read(text), sources)
     found = Analysis(regions=regions(sources))
-    verilog_sources = verilog.core_sources(hls) if core else []
-    if verilog_sources:
-        found.core = verilog.synthesised(verilog_sources)
+    found.core = verilog.core(hls) if core else None
+    if found.core is not None:
         found.parts.append((verilog.TOP, found.core, "synthesised by Yosys"))
     estimate = Estimate(reader.types, sources)
     for function in reader.module.functions.values():

@@ -18,13 +18,15 @@ from typing import Any
 
 from sources import HLS, Missing, synthesised, system_includes
 
-from synthesis.pragmas import Source, called_when_pipelined, for_clang, scan
+from synthesis.module import plain_name
+from synthesis.pragmas import Source, called_when_pipelined, for_clang, kept_apart, scan
 
 HEADERS = Path(__file__).resolve().parent / "include"
 FLAGS = (
     *("-x", "c++", "-std=c++14", "-w", "-O2", "-g", "-S", "-emit-llvm", "-o", "-"),
+    *("-D__SYNTHESIS__", "-fno-discard-value-names", "-nostdinc", "-nostdinc++"),
     *("-fno-builtin", "-fno-exceptions", "-fno-rtti", "-fno-vectorize", "-fno-slp-vectorize"),
-    *("-fno-discard-value-names", "-nostdinc", "-nostdinc++", "-Xclang", "-disable-llvm-passes"),
+    *("-Xclang", "-disable-llvm-passes"),
 )
 INLINING = 1_000_000
 NO_ALIAS = r"\bptr (?!noalias|[^,]*sret\()"
@@ -59,14 +61,15 @@ def _own_memories(signature: re.Match[str]) -> str:
     return f"{head}{re.sub(NO_ALIAS, 'ptr noalias ', parameters)}) {rest}"
 
 
-def _inlined(text: str, called: set[str]) -> str:
-    """Everything inlined where it is called, but functions of other sources that no pipelined loop
-    calls: those become modules of their own. `called`: names as written in the sources."""
+def _inlined(text: str, called: set[str], apart: set[str]) -> str:
+    """Everything inlined where it is called, but functions of other sources, and those that a
+    pragma keeps apart, which become modules of their own. What a pipelined loop calls is inlined
+    in any case. `called`, `apart`: names as written in the sources."""
 
     def mark(signature: re.Match[str]) -> str:
         head, name, parameters, rest = signature.groups()
         outside = "internal" not in head and "linkonce" not in head
-        own = outside and not any(f"{len(one)}{one}" in name for one in called)
+        own = (outside or plain_name(name) in apart) and plain_name(name) not in called
         how = "noinline" if own else "alwaysinline"
         unnamed = "".join(re.findall(r"^(?:local_)?unnamed_addr ", rest))
         return f"{head}@{name}({parameters}) {unnamed}{how} {rest[len(unnamed) :]}"
@@ -74,12 +77,12 @@ def _inlined(text: str, called: set[str]) -> str:
     return re.sub(r"^(define .*?)@([^(]+)\((.*)\) (.*\{)$", mark, text, flags=re.M)
 
 
-def as_hardware(text: str, called: set[str]) -> str:
+def as_hardware(text: str, called: set[str], apart: set[str]) -> str:
     """Clang's IR, told what holds in hardware."""
     text = re.sub(r"^(define .*?@[^(]+\()(.*)\) (.*\{)$", _own_memories, text, flags=re.M)
     effects = "nounwind willreturn memory(inaccessiblemem: readwrite)"
     text = re.sub(r"^(declare .*@e2_fifo_.*\))( .*)?$", rf"\1 {effects}", text, flags=re.M)
-    return _inlined(text, called)
+    return _inlined(text, called, apart)
 
 
 def _optimise(module: Any) -> None:
@@ -135,7 +138,7 @@ def emit(hls: Path = HLS, paths: list[Path] | None = None) -> tuple[str, list[So
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         found = _copied(hls, folder)
-        called = called_when_pipelined(found)
+        called, apart = called_when_pipelined(found), kept_apart(found)
         includes = [f"-I{folder / 'include'}", "-isystem", str(HEADERS)]
         for system in system_includes():
             includes += ["-isystem", system]
@@ -143,5 +146,5 @@ def emit(hls: Path = HLS, paths: list[Path] | None = None) -> tuple[str, list[So
             _compiled(folder / path.relative_to(hls), includes)
             for path in paths or synthesised(hls)
         ]
-        text = linked([as_hardware(one, called) for one in compiled])
+        text = linked([as_hardware(one, called, apart) for one in compiled])
         return text.replace(f"{folder}/", "").replace(f"{folder.name}/", ""), found

@@ -12,6 +12,7 @@ from synthesis.pragmas import Pragma
 from synthesis.structure import Loop
 from synthesis.values import Affine, Linear, roots
 
+MOST_REGISTERS = 256
 LOOKUP_BITS = 1024  # a memory below this becomes LUTs
 
 
@@ -90,15 +91,16 @@ class Accesses:
         whole = (pragma is not None and pragma.values.get("dim", "1") in ("0",)) or (
             pragma is not None and len(member.extents) == 1
         )
+        # A pragma of another variable may name a member alike; nobody has so many registers.
+        whole = whole and member.elements <= MOST_REGISTERS
         register = not many and (not member.extents or constant or whole)
         bank = 0
         if constant:
             bank = address.constant - member.begin  # type: ignore[union-attr]
         elif pragma is not None and len(member.extents) > 1 and address is not None:
             bank = (address.constant - member.begin) // (member.bytes // member.extents[0])
-        lookup = (
-            not many and 8 * member.bytes // (member.extents[0] if pragma else 1) <= LOOKUP_BITS
-        )
+        size = member.bytes // (member.extents[0] if pragma and member.extents else 1)
+        lookup = not many and 8 * size <= LOOKUP_BITS
         ways = member.elements if whole and not constant else 1
         key = (root, member.begin, bank)
         return Access(one, key, member.path, address, register, ways, lookup, stores)

@@ -190,6 +190,19 @@ def _typed(text: str) -> tuple[str, str]:
     return (kind.group(1) if kind else rest), value
 
 
+def plain_name(mangled: str) -> str:
+    """A function's name without its namespaces; an operator's stays mangled."""
+    start = re.match(r"_ZN?[VK]*(?=\d)", mangled)
+    if start is None:
+        return mangled
+    at, parts = start.end(), []
+    while digits := re.match(r"\d+", mangled[at:]):
+        begin = at + digits.end()
+        at = begin + int(digits.group(0))
+        parts.append(mangled[begin:at])
+    return parts[-1]
+
+
 FLAGS = r"(?:(?:nuw|nsw|exact|disjoint|nneg|samesign|inbounds|volatile|nusw|fast) )*"
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from synthesis import delays
-from synthesis.module import Function, Instruction
+from synthesis.module import Function, Instruction, plain_name
 from synthesis.structure import Loop
 from synthesis.values import Widths, constant
 
@@ -38,18 +38,7 @@ def is_multiplier(one: Instruction) -> bool:
 
 def short_name(function: Function) -> str:
     """A function's name as its source has it, as far as a mangled name shows it."""
-    text = function.name
-    if not text.startswith("_Z"):
-        return text
-    at, parts = (3 if text.startswith("_ZN") else 2), []
-    while at < len(text) and text[at].isdigit():
-        digits = at
-        while text[digits].isdigit():
-            digits += 1
-        size = int(text[at:digits])
-        parts.append(text[digits : digits + size])
-        at = digits + size
-    return parts[-1] if parts else text
+    return plain_name(function.name)
 
 
 def operators(function: Function, pipelined: list[tuple[Loop, str]]) -> list[Operator]:

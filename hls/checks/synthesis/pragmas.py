@@ -190,3 +190,16 @@ def called_when_pipelined(sources: list[Source]) -> set[str]:
             reached.add(name)
             front.update(re.findall(r"\b(\w+)\s*\(", bodies[name]))
     return reached
+
+
+def kept_apart(sources: list[Source]) -> set[str]:
+    """Names of functions that are not to be inlined."""
+    return {
+        scope.label
+        for source in sources
+        for scope in source.scopes
+        if not scope.loop
+        and any(
+            one.name == "INLINE" and "off" in map(str.lower, one.words) for one in scope.pragmas
+        )
+    }

@@ -191,7 +191,8 @@ class Timing:
         if code == "icmp":
             return delays.compare(bits)
         if code in ("and", "or", "xor"):
-            return 0.0 if self._constant_operand(one) else delays.logic()
+            wires = self._constant_operand(one) or " disjoint " in one.text
+            return 0.0 if wires else delays.logic()
         if code == "select":
             return delays.select()
         if code == "mul":

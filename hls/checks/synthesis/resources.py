@@ -54,7 +54,7 @@ def operator_luts(one: Instruction, widths: Widths) -> float:
     if code == "icmp":
         return float(AREA["compare"]) * widths.operator(one)
     if code in ("and", "or", "xor"):
-        plain = any(number is not None for number in fixed)
+        plain = any(number is not None for number in fixed) or " disjoint " in one.text
         return 0.0 if plain else float(AREA["logic"]) * widths.operator(one)
     if code == "select":
         return float(AREA["select"]) * widths.operator(one)
@@ -176,6 +176,9 @@ class Estimate:
             for operand in one.operands:
                 last[operand] = max(last.get(operand, 0.0), begins)
         total = Resources(ffs=sum(timing.widths.operator(phi) for phi in loop.phis))
+        for access in timing.accesses.found.values():
+            if access.register and access.ways > 1 and not access.stores:
+                total.luts += AREA["way"] * access.ways * type_bits(access.instruction.type)
         for name, until in last.items():
             made = loop.defined.get(name)
             if made is None or made.opcode in delays.FREE or made in loop.phis:

@@ -95,7 +95,8 @@ class Widths:
     def operator(self, one: Instruction) -> int:
         """Bits of an operator: of its result, or of what a comparison compares."""
         if one.opcode == "icmp":
-            return max(self.of(operand, one.types[0]) for operand in one.operands)
+            least = min(self.zeros(operand) for operand in one.operands)
+            return max(self.of(operand, one.types[0]) for operand in one.operands) - least
         if not one.name:
             return type_bits(one.type)
         return min(self.of(one.name, one.type), self.wanted(one.name))
@@ -111,6 +112,9 @@ class Widths:
 
     def zeros(self, operand: str) -> int:
         """Bits at the bottom of a value that are known to be zero."""
+        fixed = constant(operand)
+        if fixed is not None:
+            return (fixed & -fixed).bit_length() - 1 if fixed else type_bits("ptr")
         one = self.function.values.get(operand)
         if one is None or len(one.operands) > 2:
             return 0

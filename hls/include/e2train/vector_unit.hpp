@@ -5,8 +5,9 @@
 // int16 unless a register says otherwise. Lanes of samples that do not exist are zero in every
 // input and in every output. Registers an operation does not name are not looked at.
 //
-// A 64-bit port brings a word of sixteen 16-bit lanes in four beats, so every loop over words takes
-// one each four cycles and four multipliers serve sixteen lanes.
+// A 64-bit port brings four 16-bit lanes a cycle, and the unit works on four: a word of sixteen
+// takes four cycles. Each operation is a chain of processes, a reader a port, what is computed, a
+// writer; all accesses of a port are one burst, or a few.
 #ifndef E2TRAIN_VECTOR_UNIT_HPP
 #define E2TRAIN_VECTOR_UNIT_HPP
 
@@ -22,8 +23,12 @@ constexpr std::int32_t MAP_MOST_SHIFT = 30;
 // product of two 16-bit numbers (or of one and a difference) is at most 2^31.
 typedef std::int64_t WideSum;
 
-struct WideSums {
-    WideSum lane[LANES];
+// Sizes of a, from which every operation starts.
+struct TensorSize {
+    Count groups;  // of 16 samples
+    Count plane;   // words of a channel
+    Count planes;  // of all groups
+    Count words;
 };
 
 // Out of `operation`: whether the vector unit knows it (map ... move).
@@ -50,26 +55,29 @@ std::uint32_t run_vector(const Arguments& a, const Beat* columns, const Beat* ro
 // (mask8, mask16) and mask < register count (count 0: no limit). Mask and residual share a port:
 // only one of them. Coefficients at rows_address: int32 [channels][4] = m, n, o, 0 with m and n of
 // 16 bits. counters.peak: largest |v| before saturation.
-void vector_map(const Arguments& a, const Beat* columns, const Beat* rows, const Beat* extra,
-                Beat* output, ChannelEntry table[LIMITS_CHANNELS], Counters& counters);
+void vector_map(const Arguments& a, const TensorSize& size, const Beat* columns, const Beat* rows,
+                const Beat* extra, Beat* output, ChannelEntry table[LIMITS_CHANNELS],
+                Counters& counters);
 
 // Result: int64 sums of g = a, [channels], then of g * y with y = b, [channels].
-void channel_sums(const Arguments& a, const Beat* columns, const Beat* rows, Beat* output,
-                  ChannelEntry table[LIMITS_CHANNELS], Counters& counters);
+void channel_sums(const Arguments& a, const TensorSize& size, const Beat* columns, const Beat* rows,
+                  Beat* output, ChannelEntry table[LIMITS_CHANNELS], Counters& counters);
 
 // Result: per sample the int64 sum of g * (after - before), [groups * 16], with g = a, after = b,
 // before = residual.
-void sample_products(const Arguments& a, const Beat* columns, const Beat* rows, const Beat* extra,
-                     Beat* output, Counters& counters);
+void sample_products(const Arguments& a, const TensorSize& size, const Beat* columns,
+                     const Beat* rows, const Beat* extra, Beat* output, Counters& counters);
 
 // Result: int64 sums over rows 0, row_step, 2 row_step, ... and columns 0, column_step, ... of a:
 // [groups][channels][16].
-void pool(const Arguments& a, const Beat* columns, Beat* output, Counters& counters);
+void pool(const Arguments& a, const TensorSize& size, const Beat* columns, Beat* output,
+          Counters& counters);
 
 // out [filters, out_height, out_width] takes channel c - channel_offset of a [channels, height,
 // width] at (row, column) * stride; option up: at (row, column) / stride where that divides, else
 // zero; option spread: at (0, 0). Zero where that channel does not exist.
-void resample(const Arguments& a, const Beat* columns, Beat* output, Counters& counters);
+void resample(const Arguments& a, const TensorSize& size, const Beat* columns, Beat* output,
+              Counters& counters);
 
 // out (samples) takes lanes from a (first_samples) and, option second, b (second_samples);
 // all channels x height x width, elements of `bits` 8 or 16. The table at rows_address has
@@ -77,8 +85,8 @@ void resample(const Arguments& a, const Beat* columns, Beat* output, Counters& c
 // the source's group, bit 32 says that the source is b, bit 33 that this is its group's first
 // entry; the two others say for each lane which lane of the source it takes (0 to 15), or 0x80:
 // none, it stays. Each group of out has its entries one after another, all groups in order.
-std::uint32_t move_samples(const Arguments& a, const Beat* columns, const Beat* rows, Beat* output,
-                           Counters& counters);
+std::uint32_t move_samples(const Arguments& a, const TensorSize& size, const Beat* columns,
+                           const Beat* rows, const Beat* extra, Beat* output, Counters& counters);
 
 }  // namespace e2
 

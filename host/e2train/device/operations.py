@@ -78,8 +78,9 @@ class Vector:
     """Work on whole tensors that multiplies nothing in the array (`VECTOR_KINDS`).
 
     size: elements a sample that it writes, or sums up; channels: those with coefficients or sums
-    of their own; read, written: bits an element, over all tensors read. source: of a shortcut,
-    elements a sample that it reads; of take and merge, samples of the (other) tensor read.
+    of their own; read, written: bits an element, over all tensors read. source: of a shortcut and
+    of a gate's grid, elements a sample that are read, rows as a whole; of take and merge, samples
+    of the (other) tensor read. rows: of a grid, rows of all channels, if others lie between them.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class Vector:
     read: int
     written: int
     source: int = 0
+    rows: int = 0
 
     __hash__ = hash_once
 

@@ -149,17 +149,26 @@ class Arithmetic(ABC):
 def shortcut_work(block: Block, samples: int, size: int, bits: int) -> Vector:
     """A parameter-free shortcut, forward or back: `size` elements a sample written."""
     first, last = block.units[0].geometry, block.units[-1].geometry
-    kept = first.channels * last.out_height * last.out_width
-    return vector_once("shortcut", block.name, samples, size, first.channels, bits, bits, kept)
+    rows, row = first.channels * last.out_height, last.out_width
+    strided = size == last.output_size and first.stride > 1
+    if strided:  # rows are read from the first element that is kept to the last
+        row = (row - 1) * first.stride + 1
+    return vector_once(
+        *("shortcut", block.name, samples, size, first.channels, bits, bits),
+        source=rows * row,
+        rows=rows if strided else 0,
+    )
 
 
 def grid_work(block: Block, samples: int, points: int, bits: int) -> Vector:
     """What a gate looks at: sums over a grid of about `points` x `points` positions a channel."""
     geometry = block.units[0].geometry
-    steps = (-(-size // points) for size in (geometry.height, geometry.width))
-    rows, columns = (
-        -(-size // step)
-        for size, step in zip((geometry.height, geometry.width), steps, strict=True)
+    row_step, column_step = (-(-size // points) for size in (geometry.height, geometry.width))
+    rows = geometry.channels * -(-geometry.height // row_step)
+    columns = -(-geometry.width // column_step)
+    whole = (columns - 1) * column_step + 1
+    return vector_once(
+        *("gate_features", block.name, samples, rows * columns, geometry.channels, bits, 0),
+        source=rows * whole,
+        rows=rows if row_step > 1 or whole < geometry.width else 0,
     )
-    size = geometry.channels * rows * columns
-    return vector_once("gate_features", block.name, samples, size, geometry.channels, bits, 0)

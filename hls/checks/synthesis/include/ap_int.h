@@ -66,6 +66,20 @@ struct ap_slice {
     unsigned to_uint() const { return static_cast<unsigned>(bits()); }
 };
 
+// One bit, as an operand or to be set.
+template <int N, bool S>
+struct ap_bit {
+    ap_int_base<N, S>& of;
+    int at;
+
+    operator bool() const { return ((of.v >> at) & 1) != 0; }
+    ap_bit& operator=(bool value) {
+        of.range(at, at) = value;
+        return *this;
+    }
+    ap_bit& operator=(const ap_bit& value) { return *this = static_cast<bool>(value); }
+};
+
 template <int N, bool S>
 struct ap_int_base {
     typedef typename ap_native<N, S>::type Native;
@@ -98,7 +112,7 @@ struct ap_int_base {
     }
     ap_slice<N, S> operator()(int high, int low) { return range(high, low); }
     ap_slice<N, S> operator()(int high, int low) const { return range(high, low); }
-    ap_slice<N, S> operator[](int bit) { return range(bit, bit); }
+    ap_bit<N, S> operator[](int bit) { return ap_bit<N, S>{*this, bit}; }
     bool operator[](int bit) const { return ((v >> bit) & 1) != 0; }
     bool test(int bit) const { return ((v >> bit) & 1) != 0; }
     ap_int_base& set_bit(int bit, bool value) {
@@ -183,23 +197,23 @@ struct ap_result {
     typedef ap_int_base<N, S> remainder;
 };
 
-#define E2TRAIN_AP_BINARY(OP, KIND)                                                               \
-    template <int N, bool S, int M, bool R>                                                       \
-    typename ap_result<N, S, M, R>::KIND operator OP(const ap_int_base<N, S>& a,                  \
-                                                     const ap_int_base<M, R>& b) {                \
-        typedef typename ap_result<N, S, M, R>::KIND Result;                                      \
-        typedef typename Result::Native Native;                                                   \
-        Result result;                                                                            \
-        result.v = static_cast<Native>(static_cast<Native>(a.v) OP static_cast<Native>(b.v));     \
-        return result;                                                                            \
-    }                                                                                             \
-    template <int N, bool S, class T, ap_if_native<T> = 0>                                        \
-    auto operator OP(const ap_int_base<N, S>& a, T b) {                                           \
-        return a OP typename ap_of<T>::type(b);                                                   \
-    }                                                                                             \
-    template <int N, bool S, class T, ap_if_native<T> = 0>                                        \
-    auto operator OP(T a, const ap_int_base<N, S>& b) {                                           \
-        return typename ap_of<T>::type(a) OP b;                                                   \
+#define E2TRAIN_AP_BINARY(OP, KIND)                                                           \
+    template <int N, bool S, int M, bool R>                                                   \
+    typename ap_result<N, S, M, R>::KIND operator OP(const ap_int_base<N, S>& a,              \
+                                                     const ap_int_base<M, R>& b) {            \
+        typedef typename ap_result<N, S, M, R>::KIND Result;                                  \
+        typedef typename Result::Native Native;                                               \
+        Result result;                                                                        \
+        result.v = static_cast<Native>(static_cast<Native>(a.v) OP static_cast<Native>(b.v)); \
+        return result;                                                                        \
+    }                                                                                         \
+    template <int N, bool S, class T, ap_if_native<T> = 0>                                    \
+    auto operator OP(const ap_int_base<N, S>& a, T b) {                                       \
+        return a OP typename ap_of<T>::type(b);                                               \
+    }                                                                                         \
+    template <int N, bool S, class T, ap_if_native<T> = 0>                                    \
+    auto operator OP(T a, const ap_int_base<N, S>& b) {                                       \
+        return typename ap_of<T>::type(a) OP b;                                               \
     }
 E2TRAIN_AP_BINARY(+, sum)
 E2TRAIN_AP_BINARY(-, difference)
@@ -211,19 +225,19 @@ E2TRAIN_AP_BINARY(|, logic)
 E2TRAIN_AP_BINARY(^, logic)
 #undef E2TRAIN_AP_BINARY
 
-#define E2TRAIN_AP_COMPARE(OP)                                                                    \
-    template <int N, bool S, int M, bool R>                                                       \
-    bool operator OP(const ap_int_base<N, S>& a, const ap_int_base<M, R>& b) {                    \
-        typedef typename ap_result<N, S, M, R>::logic::Native Native;                             \
-        return static_cast<Native>(a.v) OP static_cast<Native>(b.v);                              \
-    }                                                                                             \
-    template <int N, bool S, class T, ap_if_native<T> = 0>                                        \
-    bool operator OP(const ap_int_base<N, S>& a, T b) {                                           \
-        return a OP typename ap_of<T>::type(b);                                                   \
-    }                                                                                             \
-    template <int N, bool S, class T, ap_if_native<T> = 0>                                        \
-    bool operator OP(T a, const ap_int_base<N, S>& b) {                                           \
-        return typename ap_of<T>::type(a) OP b;                                                   \
+#define E2TRAIN_AP_COMPARE(OP)                                                 \
+    template <int N, bool S, int M, bool R>                                    \
+    bool operator OP(const ap_int_base<N, S>& a, const ap_int_base<M, R>& b) { \
+        typedef typename ap_result<N, S, M, R>::logic::Native Native;          \
+        return static_cast<Native>(a.v) OP static_cast<Native>(b.v);           \
+    }                                                                          \
+    template <int N, bool S, class T, ap_if_native<T> = 0>                     \
+    bool operator OP(const ap_int_base<N, S>& a, T b) {                        \
+        return a OP typename ap_of<T>::type(b);                                \
+    }                                                                          \
+    template <int N, bool S, class T, ap_if_native<T> = 0>                     \
+    bool operator OP(T a, const ap_int_base<N, S>& b) {                        \
+        return typename ap_of<T>::type(a) OP b;                                \
     }
 E2TRAIN_AP_COMPARE(==)
 E2TRAIN_AP_COMPARE(!=)

@@ -75,7 +75,8 @@ def memories() -> list[Memory]:
         Memory("codes", queue, 3, banks=rows),
         Memory("line of signs", rows * queue // 2 // 8, beat),
         Memory("channel table", hw.LIMITS_CHANNELS, 2 * 64),
-        Memory("move chunk", hw.BUFFERS_CHUNK, half_word),
+        # The group that is kept, and the result's between its passes.
+        Memory("move chunk", hw.BUFFERS_CHUNK, half_word, copies=2),
         Memory("bursts' FIFOs", 512, 36, copies=FIFO_RAMB18 * BURSTS),
     ]
 

@@ -269,52 +269,78 @@ def _normalise_backward(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
     return first + second, 2
 
 
+def _gathered(one: Vector, hardware: Hardware) -> Tally:
+    """Rows that are read as a whole; each is a burst of its own where others lie between."""
+    groups = groups_of(one.samples, hardware)
+    read = HALF_BEATS * groups * one.source
+    return Tally(cycles=read + groups * one.rows * STEP_LATENCY, columns=read)
+
+
+def _beside(first: Tally, second: Tally) -> Tally:
+    """Two that run at the same time."""
+    return first + second + Tally(cycles=-min(first.cycles, second.cycles))
+
+
 def _shortcut(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
-    """A parameter-free shortcut, forward or back: fewer elements read than written."""
-    read = HALF_BEATS * groups_of(one.samples, hardware) * one.source
-    return _over(_words(one, hardware), 0, output=HALF_BEATS) + Tally(columns=read), 1
+    """A parameter-free shortcut, forward or back."""
+    written = _over(_words(one, hardware), 0, output=HALF_BEATS)
+    return _beside(written, _gathered(one, hardware)), 1
 
 
 def _pool(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
-    """Sums over positions: 16 64-bit sums a channel and group of samples.
+    """Sums over all positions: 16 64-bit sums a channel and group of samples.
 
     Sums leave while the next channel is read.
     """
+    return _beside(_over(_words(one, hardware)), _plane_sums(one, hardware)), 1
+
+
+def _plane_sums(one: Vector, hardware: Hardware) -> Tally:
     output = RAW_BEATS * one.channels * groups_of(one.samples, hardware)
-    read = _over(_words(one, hardware))
-    return read + Tally(cycles=max(output - read.cycles, 0), output=output), 1
+    return Tally(cycles=output, output=output)
+
+
+def _grid(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
+    """As `_pool`, over a grid of positions."""
+    read = HEADER + Tally(cycles=STEP_LATENCY) + _gathered(one, hardware)
+    return _beside(read, _plane_sums(one, hardware)), 1
 
 
 def _spread(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
     """The pooling's gradient, one value to every position."""
-    return _over(_words(one, hardware), output=HALF_BEATS), 1
+    read = HALF_BEATS * one.channels * groups_of(one.samples, hardware)
+    return _over(_words(one, hardware), 0, output=HALF_BEATS) + Tally(columns=read), 1
 
 
 def _gate_products(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
-    """Sums a sample of three operands' products, written group by group."""
-    groups = groups_of(one.samples, hardware)
+    """Sums a sample of three operands' products; a group's leave while the next one is read."""
     tally = _over(_words(one, hardware), rows=HALF_BEATS, extra=HALF_BEATS)
-    ends = Tally(cycles=groups * (RAW_BEATS + STEP_LATENCY), output=groups * RAW_BEATS)
-    return tally + ends, 1
+    output = RAW_BEATS * groups_of(one.samples, hardware)
+    return tally + Tally(cycles=RAW_BEATS, output=output), 1
 
 
 def _move(one: Vector, hardware: Hardware) -> tuple[Tally, int]:
     """Samples taken out of a batch, or put back: a line of the table a pair of groups that meet.
 
-    Chunk by chunk, each line's words are read and each group's written, in loops that do not
-    overlap. As many pairs meet as can: no boundary of two groups coincides by chance.
+    Stretch by stretch, every group is read once, from one port a tensor, and written on a third.
+    What of a group goes to a second group of the result is on chip by then: a cycle a word. As many
+    pairs meet as can: no boundary of two groups coincides by chance.
     """
     groups, others = (groups_of(n, hardware) for n in (one.samples, one.source))
     pairs = groups + others - 1
-    first = pairs if one.kind == TAKE else groups  # lines that read the first tensor
-    entries = pairs if one.kind == TAKE else pairs + groups
-    chunks = -(-one.size // BUFFERS_CHUNK)
-    waits = chunks * (2 * entries + groups) + entries
-    table = ENTRY_BEATS * entries * (chunks + 1)
+    takes = one.kind == TAKE
+    read_a, read_b = (others, 0) if takes else (groups, others)
+    entries = pairs if takes else pairs + groups
+    again = pairs - others
+    stretches = -(-one.size // BUFFERS_CHUNK)
+    slowest = max(groups, read_a, read_b)
+    waits = stretches * (slowest + again + 2) + 2
+    table = ENTRY_BEATS * entries * (stretches + 1)
     return HEADER + Tally(
-        cycles=HALF_BEATS * one.size * (entries + groups) + table + STEP_LATENCY * waits,
-        columns=HALF_BEATS * one.size * first,
-        rows=HALF_BEATS * one.size * (entries - first) + table,
+        cycles=one.size * (HALF_BEATS * slowest + again) + table + STEP_LATENCY * waits,
+        columns=HALF_BEATS * one.size * read_a,
+        rows=HALF_BEATS * one.size * read_b,
+        extra=table,
         output=HALF_BEATS * one.size * groups,
     ), 1
 
@@ -329,6 +355,6 @@ _VECTOR: dict[str, Callable[[Vector, Hardware], tuple[Tally, int]]] = {
     "merge": _move,
     "pool": _pool,
     "spread": _spread,
-    "gate_features": _pool,
+    "gate_features": _grid,
     "gate_products": _gate_products,
 }

@@ -84,6 +84,9 @@ def coefficients(
 def move_table(origins: np.ndarray, from_second: np.ndarray) -> np.ndarray:
     """Table of `move`, as ENTRY records sorted by destination group.
 
+    A group's lines are in the order that reads least: first what the group before has left on
+    chip, of the second tensor if there is one, and last a line of each tensor in one go.
+
     origins: int64 [N], the source sample of each sample of the result; from_second: bool [N],
     where that source is the second tensor.
     """
@@ -91,7 +94,10 @@ def move_table(origins: np.ndarray, from_second: np.ndarray) -> np.ndarray:
     for group in range(groups_of(len(origins))):
         here = slice(group * LANES, (group + 1) * LANES)
         sources = origins[here] // LANES + (from_second[here].astype(np.int64) << 32)
-        for place, source in enumerate(np.unique(sources)):
+        found = np.unique(sources)
+        second = found[found >> 32 == 1]
+        order = np.concatenate([second[:-1], found[found >> 32 == 0], second[-1:]])
+        for place, source in enumerate(order):
             lanes = np.full(LANES, KEEP, np.uint8)
             chosen = np.flatnonzero(sources == source)
             lanes[chosen] = origins[here][chosen] % LANES

@@ -33,7 +33,7 @@ bool backward(const Arguments& a) {
 
 bool output_fits(Count from, Count to, Count kernel, const Arguments& a) {
     const Count room = from + 2 * a.padding - kernel;
-    return room >= 0 && to == room / a.stride + 1;
+    return room >= 0 && to == (a.stride == 2 ? room >> 1 : room) + 1;
 }
 
 Size taps_of_layer(const Arguments& a) {

@@ -22,6 +22,7 @@ from synthesis.pragmas import Source, called_when_pipelined, for_clang, scan
 
 HEADERS = Path(__file__).resolve().parent / "include"
 FLAGS = (
+    "-D__SYNTHESIS__",
     *("-x", "c++", "-std=c++14", "-w", "-O2", "-g", "-S", "-emit-llvm", "-o", "-"),
     *("-fno-builtin", "-fno-exceptions", "-fno-rtti", "-fno-vectorize", "-fno-slp-vectorize"),
     *("-fno-discard-value-names", "-nostdinc", "-nostdinc++", "-Xclang", "-disable-llvm-passes"),

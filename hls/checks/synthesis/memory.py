@@ -96,9 +96,8 @@ class Accesses:
             bank = address.constant - member.begin  # type: ignore[union-attr]
         elif pragma is not None and len(member.extents) > 1 and address is not None:
             bank = (address.constant - member.begin) // (member.bytes // member.extents[0])
-        lookup = (
-            not many and 8 * member.bytes // (member.extents[0] if pragma else 1) <= LOOKUP_BITS
-        )
+        banks = member.extents[0] if pragma and member.extents else 1
+        lookup = not many and 8 * member.bytes // banks <= LOOKUP_BITS
         ways = member.elements if whole and not constant else 1
         key = (root, member.begin, bank)
         return Access(one, key, member.path, address, register, ways, lookup, stores)
@@ -124,8 +123,8 @@ class Accesses:
         """Iterations after which `load` may meet what `store` wrote; None: never.
 
         `free`: memories of which a pragma says that iterations do not meet."""
-        last = store.name.rsplit(".", 1)[-1]
-        if store.key != load.key or store.name in free or last in free:
+        whole, last = store.name.partition(".")[0], store.name.rpartition(".")[2]
+        if store.key != load.key or free & {store.name, whole, last}:
             return None
         a, b = store.address, load.address
         if a is None or b is None or a.terms != b.terms or a.step != b.step:

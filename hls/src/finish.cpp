@@ -61,7 +61,7 @@ finish_lanes:
         found.peak = peak > found.peak ? peak : found.peak;
         found.saturations += above || below ? 1 : 0;
         found.total += half;
-        const Count square = half * half;
+        const std::uint32_t square = static_cast<std::uint32_t>(half * half);
         found.squares += square;
     }
     return found;

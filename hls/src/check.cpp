@@ -23,6 +23,14 @@ Size size(Count value) {
     return static_cast<Size>(value);
 }
 
+// A size below 2^48 times a register below 2^17: larger registers are refused by themselves. One
+// multiplier, in turn, serves all checks.
+Size product(Size a, Count b) {
+#pragma HLS INLINE off
+#pragma HLS ALLOCATION operation instances = mul limit = 1
+    return (ap_uint<48>(a) * ap_uint<17>(b)).to_uint64();
+}
+
 Size groups(const Arguments& a) {
     return groups_of(a);
 }
@@ -33,23 +41,24 @@ bool backward(const Arguments& a) {
 
 bool output_fits(Count from, Count to, Count kernel, const Arguments& a) {
     const Count room = from + 2 * a.padding - kernel;
-    return room >= 0 && to == room / a.stride + 1;
+    return room >= 0 && to == (a.stride == 2 ? room >> 1 : room) + 1;
 }
 
 Size taps_of_layer(const Arguments& a) {
-    return size(a.kernel_h) * size(a.kernel_w);
+    return product(size(a.kernel_h), a.kernel_w);
 }
 
 Size weights_of_layer(const Arguments& a) {
-    return size(a.filters) * size(a.depthwise != 0 ? 1 : a.channels) * taps_of_layer(a);
+    const Size channels = product(size(a.filters), a.depthwise != 0 ? 1 : a.channels);
+    return product(product(channels, a.kernel_h), a.kernel_w);
 }
 
 Size input_words(const Arguments& a) {
-    return groups(a) * size(a.channels) * size(a.height) * size(a.width);
+    return product(product(product(groups(a), a.channels), a.height), a.width);
 }
 
 Size output_words(const Arguments& a) {
-    return groups(a) * size(a.filters) * size(a.out_height) * size(a.out_width);
+    return product(product(product(groups(a), a.filters), a.out_height), a.out_width);
 }
 
 bool geometry_fits(const Arguments& a) {
@@ -80,14 +89,15 @@ bool tile_sizes_fit(const Arguments& a) {
 // A tile of the forward pass or of the one to the input against the three buffers.
 bool pass_tile_fits(const Arguments& a) {
     const Layer layer = layer_of(a);
-    const bool blocks = layer.tile_outer % LANES == 0;
+    const bool blocks = bank_of(layer.tile_outer) == 0;
     const bool range = layer.depthwise ? layer.tile_inner == 1 && a.inner_begin == 0
                                        : a.inner_begin + layer.tile_inner <= layer.inner;
-    const Size region = size(most_sources(layer.y, layer.tile_y)) *
-                        size(most_sources(layer.x, layer.tile_x)) *
-                        size(layer.depthwise ? layer.tile_outer : layer.tile_inner);
-    const Size weights = size(layer.tile_outer / LANES) * size(layer.tile_inner) * taps_of_layer(a);
-    const Size sums = size(layer.tile_outer) * size(layer.tile_y) * size(layer.tile_x);
+    const Size plane =
+        product(size(most_sources(layer.y, layer.tile_y)), most_sources(layer.x, layer.tile_x));
+    const Size region = product(plane, layer.depthwise ? layer.tile_outer : layer.tile_inner);
+    const Size weights =
+        product(product(taps_of_layer(a), banks_of(layer.tile_outer)), layer.tile_inner);
+    const Size sums = product(product(size(layer.tile_outer), layer.tile_y), layer.tile_x);
     return blocks && range && region <= size(BUFFERS_COLUMN_DEPTH) &&
            weights <= size(BUFFERS_ROW_BANKS * BUFFERS_ROW_DEPTH) &&
            sums <= size(BUFFERS_TILE_SUMS);
@@ -95,8 +105,8 @@ bool pass_tile_fits(const Arguments& a) {
 
 // Words of x that every bank needs for the positions of a tile.
 Size x_words(const Layer& layer, Count blocks) {
-    return size(blocks) * size(most_sources(layer.y, layer.tile_y)) *
-           size(most_sources(layer.x, layer.tile_x));
+    const Size rows = product(size(blocks), most_sources(layer.y, layer.tile_y));
+    return product(rows, most_sources(layer.x, layer.tile_x));
 }
 
 // A tile of weights and its data tiles against the buffers.
@@ -107,25 +117,25 @@ bool weight_tile_fits(const Arguments& a) {
     // Tiles of a depthwise layer begin at any channel and so may reach into one more block.
     const Count blocks =
         layer.depthwise ? (layer.tile_outer + LANES - 1) / LANES + 1 : layer.tile_inner / LANES;
-    const Size gradients = size(layer.tile_outer) * size(layer.tile_y) * size(layer.tile_x);
+    const Size gradients = product(product(size(layer.tile_outer), layer.tile_y), layer.tile_x);
     const Size visits = size(weight_visits(layer, packed, layer.tile_outer, channels));
-    const Size lanes = packed ? 2 * size(LANES) : size(ROWS);  // that a visit's sums take
+    const Size sums = visits << (packed ? 5 : 3);  // 32 lanes a visit, or 8
     const bool aligned = layer.depthwise ? layer.tile_inner == 1 : layer.tile_inner % LANES == 0;
     return aligned && x_words(layer, blocks) <= size(BUFFERS_ROW_DEPTH) &&
-           gradients <= size(BUFFERS_COLUMN_DEPTH) && visits * lanes <= size(BUFFERS_WEIGHT_SUMS);
+           gradients <= size(BUFFERS_COLUMN_DEPTH) && sums <= size(BUFFERS_WEIGHT_SUMS);
 }
 
 // The second phase needs all channels at once, gradients of two filters, and room in the queues.
 bool psg_tile_fits(const Arguments& a) {
     const Layer layer = layer_of(a);
     const Count two = smaller(2, layer.outer);
-    const Size queued = size((filter_channels(layer) + ROWS - 1) / ROWS) * taps_of_layer(a);
-    const Size positions = size(layer.tile_y) * size(layer.tile_x);
+    const Size queued = product(taps_of_layer(a), (filter_channels(layer) + ROWS - 1) >> 3);
+    const Size positions = product(size(layer.tile_y), layer.tile_x);
     const Count blocks = (layer.inner + LANES - 1) / LANES;
     const bool all_channels = layer.depthwise || x_words(layer, blocks) <= size(BUFFERS_ROW_DEPTH);
     const bool filters = !layer.depthwise || layer.tile_outer >= two;
     return all_channels && filters && queued <= size(ROW_WEIGHTS) &&
-           size(two) * positions <= size(BUFFERS_COLUMN_DEPTH);
+           positions << (two - 1) <= size(BUFFERS_COLUMN_DEPTH);
 }
 
 bool psg_arguments_fit(const Arguments& a) {
@@ -146,11 +156,11 @@ bool pass_arguments_fit(const Arguments& a) {
 void pass_ranges(const Arguments& a, RangeList& list) {
     const Size read = backward(a) ? 2 * output_words(a) : input_words(a);
     const Size made = backward(a) ? input_words(a) : output_words(a);
-    const Size blocks = (size(backward(a) ? a.channels : a.filters) + LANES - 1) / LANES;
+    const Count blocks = banks_of((backward(a) ? a.channels : a.filters) + LANES - 1);
     const Count inner = a.depthwise != 0 ? 1 : backward(a) ? a.filters : a.channels;
     const Size sum_words = option(a, OPTIONS_RAW) || backward(a) ? 0 : 2 * size(a.filters);
     add(list, a.a_address, read * LANES, false);
-    add(list, a.rows_address, blocks * size(inner) * taps_of_layer(a) * LANES, false);
+    add(list, a.rows_address, product(product(taps_of_layer(a), inner), blocks) * LANES, false);
     if (option(a, OPTIONS_CARRY)) {
         add(list, a.carry_address, made * LANES * SUM_BYTES, false);
     }

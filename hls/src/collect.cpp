@@ -57,19 +57,20 @@ collect_words:
 }
 
 // Packed, a word fills both memories; plain, its eight lanes go to one or the other in turn.
-void collect_weights(const CollectTile& tile, hls::stream<SumBits>& words, WeightSums& sums) {
+void collect_weights(const CollectTile& tile, hls::stream<SumBits>& words,
+                     WeightSums& weight_sums) {
 collect_weight_words:
     for (Count i = 0; i < tile.words; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 9 max = 1024 avg = 288
 #pragma HLS PIPELINE II = 1
 // Each sum is read and written once a tile, so no iteration waits for another.
-#pragma HLS DEPENDENCE variable = sums.half inter false
+#pragma HLS DEPENDENCE variable = weight_sums.half inter false
         const SumBits word = words.read();
         const Count at = tile.packed ? i : i >> 1;
     collect_halves:
         for (int half = 0; half < 2; ++half) {
 #pragma HLS UNROLL
-            const ap_uint<ROWS * WIDTHS_SUM> before = sums.half[half][at];
+            const ap_uint<ROWS * WIDTHS_SUM> before = weight_sums.half[half][at];
             std::int64_t lanes[ROWS];
         add_lanes:
             for (int row = 0; row < ROWS; ++row) {
@@ -83,7 +84,7 @@ collect_weight_words:
             ap_uint<ROWS * WIDTHS_SUM> kept;
             set_lanes<WIDTHS_SUM>(kept, lanes);
             if (tile.packed || (i & 1) == half) {
-                sums.half[half][at] = kept;
+                weight_sums.half[half][at] = kept;
             }
         }
     }

@@ -8,8 +8,6 @@ namespace e2 {
 
 namespace {
 
-constexpr Count MAX_STEPS = 1 << 24;
-
 std::uint32_t flag_if(bool set, int bit) {
 #pragma HLS INLINE
     return static_cast<std::uint32_t>(set) << bit;
@@ -68,20 +66,21 @@ PassWalk next_step(const FeedTile& tile, const PassVisit& visit, const PassWalk&
 // A word of 16 weights: its rows from lane `lane` on, each in lane 0 of its row of operands.
 RowBits weight_operands(const FeedTile& tile, Count lane, Part low, Part high) {
 #pragma HLS INLINE
-    const std::uint32_t low_part = static_cast<std::uint32_t>(low >> (lane < ROWS ? 0 : 32));
-    const std::uint32_t high_part = static_cast<std::uint32_t>(high >> (lane < ROWS ? 0 : 32));
-    const Part used = spread(low_part) | spread(high_part) << 4;
-    const Part above = spread(static_cast<std::uint32_t>(low >> 32)) |
-                       spread(static_cast<std::uint32_t>(high >> 32)) << 4;
+    const bool upper = lane >= ROWS;
+    const Part first =
+        spread(static_cast<std::uint32_t>(low)) | spread(static_cast<std::uint32_t>(high)) << 4;
+    const Part second = spread(static_cast<std::uint32_t>(low >> 32)) |
+                        spread(static_cast<std::uint32_t>(high >> 32)) << 4;
+    const Part used = upper ? second : first;
+    const Part one = used >> (WIDTHS_ACTIVATION * row_of(lane));  // the row of a depthwise channel
     RowBits bits = 0;
 weight_operand_rows:
     for (int row = 0; row < PACKED_ROWS; ++row) {
 #pragma HLS UNROLL
-        const int place = tile.depthwise ? lane % ROWS : row % ROWS;
-        const Part word = row < ROWS ? used : above;
-        const bool idle = tile.depthwise ? row > 0 : !tile.packed && row >= ROWS;
-        const Byte value = byte_of(word, place);
-        set_part(bits, BYTE_PARTS * row, idle ? 0 : byte_at(value, 0));
+        const Part word = row < ROWS ? used : second;
+        const bool idle = tile.depthwise || (!tile.packed && row >= ROWS);
+        const Part value = row == 0 && tile.depthwise ? one : word >> (8 * (row % ROWS));
+        set_part(bits, BYTE_PARTS * row, idle && row > 0 ? 0 : value & 0xff);
     }
     return bits;
 }
@@ -201,9 +200,8 @@ Count feed_pass(const FeedTile& tile, hls::stream<PassVisit>& visits, const RowB
     PassWalk walk = PassWalk();
     Count run = 0;
     bool fresh = true;
-    Count steps = 0;
 feed_pass_steps:
-    for (Count step = 0; step < MAX_STEPS; ++step) {
+    for (Count step = 0; step < tile.steps; ++step) {
 #pragma HLS LOOP_TRIPCOUNT min = 144 max = 40000 avg = 9216
 #pragma HLS PIPELINE II = 1
         if (fresh) {
@@ -218,8 +216,8 @@ feed_pass_steps:
         const bool end = end_y && walk.inner == visit.last_inner;
         const bool padding =
             visit.empty || !inside(walk.y, tile.from_y) || !inside(walk.x, tile.from_x);
-        const Count bank = walk.row % BUFFERS_ROW_BANKS;
-        const Count word = tile.half + walk.row / BUFFERS_ROW_BANKS;
+        const Count bank = bank_of(walk.row);
+        const Count word = tile.half + banks_of(walk.row);
         flags.write(
             StepFlags(flag_if(fresh, CORE_FIRST) | flag_if(end, CORE_LAST) |
                       flag_if(tile.packed && run == 0, CORE_RUN_FIRST) |
@@ -232,12 +230,8 @@ feed_pass_steps:
         walk = next_step(tile, visit, walk, end_x, end_y);
         run = end || run == ARRAY_PACKED_RUN - 1 ? 0 : run + 1;
         fresh = end;
-        if (end && visit.end) {
-            steps = step + 1;
-            break;
-        }
     }
-    return steps;
+    return tile.steps;
 }
 
 Count feed_weights(const FeedTile& tile, hls::stream<WeightVisit>& visits,
@@ -260,7 +254,8 @@ feed_weight_steps:
         flags.write(StepFlags(flag_if(fresh, CORE_FIRST) | flag_if(end, CORE_LAST) |
                               flag_if(true, CORE_ACROSS) | flag_if(tile.packed, CORE_PACKED) |
                               flag_if(tile.twin, CORE_OTHER) | flag_if(end && visit.end, CORE_END) |
-                              visit.ahead << CORE_AHEAD | (tile.packed ? 2U : 1U) << CORE_WORDS));
+                              static_cast<std::uint32_t>(visit.ahead) << CORE_AHEAD |
+                              (tile.packed ? 2U : 1U) << CORE_WORDS));
         rows.write(row_operands(tile, visit, read_banks(tile, visit, walk, row_buffer)));
         const HalfBits first = column_buffer.word[visit.first + walk.position];
         const HalfBits second = column_buffer.word[visit.second + walk.position];

@@ -61,7 +61,8 @@ finish_lanes:
         found.peak = peak > found.peak ? peak : found.peak;
         found.saturations += above || below ? 1 : 0;
         found.total += half;
-        found.squares += static_cast<std::int64_t>(half) * half;
+        const std::uint32_t square = static_cast<std::uint32_t>(half * half);
+        found.squares += square;
     }
     return found;
 }
@@ -75,7 +76,12 @@ Quarter quarter_of(const StoreTile& tile, const TileSumBits& word, Count place,
 quarter_lanes:
     for (int lane = 0; lane < QUARTER; ++lane) {
 #pragma HLS UNROLL
-        const std::int64_t own = lane_of<WIDTHS_TILE_SUM>(word, QUARTER * place + lane);
+        std::int64_t own = 0;
+    choose_quarter:
+        for (int i = 0; i < QUARTERS; ++i) {
+#pragma HLS UNROLL
+            own = i == place ? lane_of<WIDTHS_TILE_SUM>(word, QUARTER * i + lane) : own;
+        }
         quarter.sum[lane] = own + static_cast<std::int64_t>(part(carried, lane));
     }
     quarter.open = tile.mask_bits != 0 ? opens.read().to_uint() : (1U << QUARTER) - 1U;
@@ -129,7 +135,7 @@ finish_quarters:
 #pragma HLS DEPENDENCE variable = channels inter false
         const bool end = place == quarters - 1;
         const Quarter quarter =
-            quarter_of(tile, sums.word[i / QUARTERS], i % QUARTERS, opens, residuals, carries);
+            quarter_of(tile, sums.word[i >> 2], i & (QUARTERS - 1), opens, residuals, carries);
         if (tile.raw) {
             raws.write(raw_bits(quarter));
         } else {

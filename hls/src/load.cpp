@@ -114,10 +114,10 @@ load_weights_beats:
 #pragma HLS PIPELINE II = 1
         const Part beat = from[i];
         if (i % BYTE_PARTS == 1) {
-            const Count word = load.half + at / BUFFERS_ROW_BANKS;
-            buffer.low[at % BUFFERS_ROW_BANKS][word] =
+            const Count word = load.half + banks_of(at);
+            buffer.low[bank_of(at)][word] =
                 static_cast<Part>(squeezed(beat)) << 32 | squeezed(before);
-            buffer.high[at % BUFFERS_ROW_BANKS][word] =
+            buffer.high[bank_of(at)][word] =
                 static_cast<Part>(squeezed(beat >> 4)) << 32 | squeezed(before >> 4);
             ++at;
         }

@@ -60,13 +60,19 @@ load_residual_quarters:
 }
 
 void load_carries(const Beat* from, Count words, hls::stream<QuarterBits>& carries) {
-    QuarterBits quarter = 0;
+    Part parts[QUARTER] = {};
 load_carry_beats:
     for (Count i = 0; i < LANES * words; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min = 16 max = 512 avg = 256
 #pragma HLS PIPELINE II = 1
-        set_part(quarter, i % QUARTER, from[i]);
+        parts[i % QUARTER] = from[i];
         if (i % QUARTER == QUARTER - 1) {
+            QuarterBits quarter;
+        carry_parts:
+            for (int k = 0; k < QUARTER; ++k) {
+#pragma HLS UNROLL
+                set_part(quarter, k, parts[k]);
+            }
             carries.write(quarter);
         }
     }

@@ -21,7 +21,7 @@ place_visits:
 #pragma HLS UNROLL
             const Count owner = filter + ((popped.second >> row & 1U) != 0 ? 1 : 0);
             if ((popped.valid >> row & 1U) != 0) {
-                codes.code[row][owner % 2 * ROW_WEIGHTS + popped.entry[row]] =
+                codes.code[row][(owner & 1) * ROW_WEIGHTS + popped.entry[row]] =
                     ap_uint<3>(byte_of(signs, row) & 3);
             }
         }
@@ -38,8 +38,8 @@ struct ByteLine {
 
 // The codes of a filter in the order of its weights, channel by channel.
 void pack_codes(const FilterWalk& walk, const Codes& codes, ByteLine& line) {
-    Count row = walk.depthwise ? walk.filter % ROWS : 0;
-    Count place = walk.filter % 2 * ROW_WEIGHTS;
+    Count row = walk.depthwise ? row_of(walk.filter) : 0;
+    Count place = (walk.filter & 1) * ROW_WEIGHTS;
     Count begin = place;
     Count tap = 0;
     line.beats = 0;

@@ -66,10 +66,10 @@ FilterWalk filter_walk(const Layer& layer, bool merging) {
 // are sure.
 Count queue_filter(const FilterWalk& walk, std::uint64_t threshold, const Beat* from,
                    Queues& queues, Codes& codes) {
-    const Count codes_begin = walk.filter % 2 * ROW_WEIGHTS;
+    const Count codes_begin = (walk.filter & 1) * ROW_WEIGHTS;
     WeightCursor cursor = WeightCursor();
-    cursor.row = walk.depthwise ? walk.filter % ROWS : 0;
-    cursor.block = walk.depthwise ? walk.filter / ROWS : 0;
+    cursor.row = walk.depthwise ? row_of(walk.filter) : 0;
+    cursor.block = walk.depthwise ? walk.filter >> 3 : 0;
     Count predicted = 0;
 queue_weights:
     for (Count i = 0; i < walk.weights; ++i) {
@@ -80,7 +80,8 @@ queue_weights:
 #pragma HLS DEPENDENCE variable = codes.code inter false
         const Decision decision = decide(static_cast<std::int64_t>(from[i]), threshold);
         const Count row = cursor.row;
-        const Count at = (queues.head[row] + queues.base[row] + queues.after[row]) % QUEUE_DEPTH;
+        const Count at =
+            (queues.head[row] + queues.base[row] + queues.after[row]) & (QUEUE_DEPTH - 1);
         const std::uint16_t entry = walk.merging
                                         ? static_cast<std::uint16_t>(cursor.place)
                                         : slot_code(cursor.block, cursor.tap_y, cursor.tap_x);
@@ -131,7 +132,7 @@ pop_rows:
             base || after ? queues.waiting[row][queues.head[row]] : static_cast<std::uint16_t>(0);
         popped.valid |= base || after ? 1U << row : 0U;
         popped.second |= after ? 1U << row : 0U;
-        queues.head[row] = (queues.head[row] + (base || after ? 1 : 0)) % QUEUE_DEPTH;
+        queues.head[row] = (queues.head[row] + (base || after ? 1 : 0)) & (QUEUE_DEPTH - 1);
         queues.base[row] -= base ? 1 : 0;
         queues.after[row] -= after ? 1 : 0;
     }

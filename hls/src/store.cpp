@@ -24,7 +24,7 @@ store_raw_beats:
         if (i % QUARTER == 0) {
             quarter = raws.read();
         }
-        to[i] = part(quarter, i % QUARTER);
+        to[i] = chosen_part(quarter, i % QUARTER);
     }
 }
 

@@ -22,7 +22,7 @@ struct TileWalk {
 };
 
 // The tile, and the region that it reads.
-struct Place {
+struct TilePlace {
     Count group;
     Count outer;
     Count outers;
@@ -46,18 +46,18 @@ Span cut(Count begin, Count size, Count whole) {
     return span;
 }
 
-Place place_of(const Job& job, const TileWalk& at) {
+TilePlace place_of(const Job& job, const TileWalk& at) {
     const Layer& layer = job.layer;
-    Place place;
-    place.group = at.group;
-    place.outer = at.outer;
-    place.outers = smaller(job.tile_outer, job.end - at.outer);
-    place.y = cut(at.y, layer.tile_y, layer.y.to);
-    place.x = cut(at.x, layer.tile_x, layer.x.to);
-    place.from_y = source_span(layer.y, place.y);
-    place.from_x = source_span(layer.x, place.x);
-    place.half = at.odd ? BUFFERS_ROW_DEPTH : 0;
-    return place;
+    TilePlace tile;
+    tile.group = at.group;
+    tile.outer = at.outer;
+    tile.outers = smaller(job.tile_outer, job.end - at.outer);
+    tile.y = cut(at.y, layer.tile_y, layer.y.to);
+    tile.x = cut(at.x, layer.tile_x, layer.x.to);
+    tile.from_y = source_span(layer.y, tile.y);
+    tile.from_x = source_span(layer.x, tile.x);
+    tile.half = at.odd ? BUFFERS_ROW_DEPTH : 0;
+    return tile;
 }
 
 // Channels first, then along x, y and the groups of samples.
@@ -91,7 +91,7 @@ Region region_of(Count plane, const Span& y, const Span& x, Count height, Count 
     return region;
 }
 
-ColumnLoad column_load(const Job& job, const Place& at) {
+ColumnLoad column_load(const Job& job, const TilePlace& at) {
     const Layer& layer = job.layer;
     const bool own = layer.depthwise || layer.weights;  // planes are the tile's outer channels
     const Count all = own ? layer.outer : layer.inner;
@@ -117,13 +117,13 @@ ColumnLoad column_load(const Job& job, const Place& at) {
 }
 
 // Weights of 16 rows a word; a block's words for this launch's channels are one burst.
-RowLoad weight_words(const Job& job, const Place& at) {
+RowLoad weight_words(const Job& job, const TilePlace& at) {
     const Layer& layer = job.layer;
-    const Count block = times(layer.inner, at.outer / LANES) + job.inner;
+    const Count block = times(layer.inner, banks_of(at.outer)) + job.inner;
     RowLoad load = RowLoad();
     load.begin = job.rows + (static_cast<Address>(times(block, taps(layer))) << BYTE_SHIFT);
     load.plane_step = static_cast<Address>(times(layer.inner, taps(layer))) << BYTE_SHIFT;
-    load.planes = (at.outers + LANES - 1) / LANES;
+    load.planes = banks_of(at.outers + LANES - 1);
     load.runs = 1;
     load.words = times(job.inners, taps(layer));
     load.weights = true;
@@ -132,7 +132,7 @@ RowLoad weight_words(const Job& job, const Place& at) {
 }
 
 // Activations, each channel in the bank of its row of the array.
-RowLoad activations(const Job& job, const Place& at) {
+RowLoad activations(const Job& job, const TilePlace& at) {
     const Layer& layer = job.layer;
     const Count plane = times(at.group, layer.inner) + job.inner;
     const Region region = region_of(plane, at.from_y, at.from_x, layer.y.from, layer.x.from);
@@ -147,7 +147,7 @@ RowLoad activations(const Job& job, const Place& at) {
     load.nibbles = job.packed;
     load.twin = layer.depthwise || job.inners <= TWIN_CHANNELS;
     load.msb = job.x_msb;
-    load.first = layer.depthwise ? job.inner % LANES : 0;
+    load.first = layer.depthwise ? bank_of(job.inner) : 0;
     load.region = times(at.from_y.count, at.from_x.count);
     load.half = at.half;
     return load;
@@ -160,88 +160,122 @@ Count begin_of(const Axis& axis, const Span& span, const Span& from) {
                            : by_stride(axis, span.begin) - axis.padding - from.begin;
 }
 
-VisitTile visit_tile(const Job& job, const Place& at) {
+// Blocks of rows of the array.
+Count blocks_of(const Job& job, Count outers) {
+    return job.layer.depthwise ? outers
+           : job.packed        ? banks_of(outers + PACKED_ROWS - 1)
+                               : (outers + ROWS - 1) >> 3;
+}
+
+// Over the positions of a tile along one axis: taps that meet them, and positions that any meets.
+struct AxisTaps {
+    Count taps;
+    Count met;
+};
+
+AxisTaps taps_along(const Axis& axis, const Span& span) {
+    const Count kernel = axis.kernel;
+    const Count odd_first = (span.begin + axis.padding) & 1;
+    const Count even = (span.count + 1 - odd_first) >> 1;
+    const Count odd = span.count - even;
+    const bool halved = axis.transposed && axis.stride == 2;
+    const AxisTaps every = {times(span.count, kernel), span.count};
+    const AxisTaps second = {times(even, (kernel + 1) >> 1) + times(odd, kernel >> 1),
+                             kernel > 1 ? span.count : even};
+    return halved ? second : every;
+}
+
+// Steps of all visits along positions; a position that no tap meets takes one, of zeros.
+Count position_steps(const Job& job, const TilePlace& at) {
+    const AxisTaps y = taps_along(job.layer.y, at.y);
+    const AxisTaps x = taps_along(job.layer.x, at.x);
+    const Count products = times(times(y.taps, x.taps), job.inners);
+    const Count empty = times(at.y.count, at.x.count) - times(y.met, x.met);
+    return times(products + empty, blocks_of(job, at.outers));
+}
+
+VisitTile visit_tile(const Job& job, const TilePlace& at) {
     const Layer& layer = job.layer;
     const Count positions = times(at.y.count, at.x.count);
-    const Count rows = layer.depthwise ? 1 : job.packed ? PACKED_ROWS : ROWS;
     VisitTile tile;
-    tile.kind = job.kind;
+    tile.kind = place(job.kind);
     tile.packed = job.packed;
     tile.depthwise = layer.depthwise;
     tile.transposed = layer.transposed;
     tile.halved = layer.transposed && layer.y.stride == 2;
-    tile.outers = at.outers;
-    tile.y_count = at.y.count;
-    tile.x_count = at.x.count;
-    tile.y_begin = begin_of(layer.y, at.y, at.from_y);
-    tile.x_begin = begin_of(layer.x, at.x, at.from_x);
-    tile.y_from = at.from_y.begin;
-    tile.x_from = at.from_x.begin;
-    tile.stride = layer.y.stride;
-    tile.kernel_y = layer.y.kernel;
-    tile.kernel_x = layer.x.kernel;
-    tile.from_y = at.from_y.count;
-    tile.from_x = at.from_x.count;
-    tile.region = times(at.from_y.count, at.from_x.count);
-    tile.block_words = times(job.inners, taps(layer));
-    tile.inners = job.inners;
+    tile.outers = place(at.outers);
+    tile.y_count = place(at.y.count);
+    tile.x_count = place(at.x.count);
+    tile.y_begin = place(begin_of(layer.y, at.y, at.from_y));
+    tile.x_begin = place(begin_of(layer.x, at.x, at.from_x));
+    tile.y_from = place(at.from_y.begin);
+    tile.x_from = place(at.from_x.begin);
+    tile.stride = place(layer.y.stride);
+    tile.kernel_y = place(layer.y.kernel);
+    tile.kernel_x = place(layer.x.kernel);
+    tile.from_y = place(at.from_y.count);
+    tile.from_x = place(at.from_x.count);
+    tile.region = place(times(at.from_y.count, at.from_x.count));
+    tile.block_words = place(times(job.inners, taps(layer)));
+    tile.inners = place(job.inners);
     tile.twin = layer.depthwise || (job.packed && job.inners <= TWIN_CHANNELS);
-    tile.filter = at.outer;
-    tile.filters = at.outers;
-    tile.first = job.inner % LANES;
-    tile.positions = positions;
-    tile.slot_base = layer.depthwise ? job.inner / LANES : 0;
-    const Count blocks = layer.depthwise ? at.outers : (at.outers + rows - 1) / rows;
-    tile.visits = job.kind == JOB_SLOTS ? job.visits
-                  : job.kind == JOB_WEIGHTS
-                      ? weight_visits(layer, job.packed, at.outers, job.inners)
-                      : times(blocks, positions);
+    tile.filter = place(at.outer);
+    tile.filters = place(at.outers);
+    tile.first = place(bank_of(job.inner));
+    tile.positions = place(positions);
+    tile.slot_base = place(layer.depthwise ? banks_of(job.inner) : 0);
+    const Count blocks = blocks_of(job, at.outers);
+    tile.visits =
+        place(job.kind == JOB_SLOTS     ? job.visits
+              : job.kind == JOB_WEIGHTS ? weight_visits(layer, job.packed, at.outers, job.inners)
+                                        : times(blocks, positions));
     return tile;
 }
 
-FeedTile feed_tile(const Job& job, const Place& at, const VisitTile& visits) {
+FeedTile feed_tile(const Job& job, const TilePlace& at, const VisitTile& visits) {
     const Layer& layer = job.layer;
     const Count step = visits.halved ? 2 : 1;  // from tap to tap
     FeedTile tile;
-    tile.kind = job.kind;
-    tile.half = at.half;
+    tile.kind = place(job.kind);
+    tile.half = place(at.half);
     tile.packed = job.packed;
     tile.depthwise = layer.depthwise;
     tile.twin = visits.twin && job.packed;
-    tile.from_y = at.from_y.count;
-    tile.from_x = at.from_x.count;
-    tile.step = layer.transposed ? -1 : 1;
+    tile.from_y = place(at.from_y.count);
+    tile.from_x = place(at.from_x.count);
+    tile.step = place(layer.transposed ? -1 : 1);
     tile.region = visits.region;
-    tile.row_tap_x = step;
-    tile.row_tap_y = visits.halved ? 2 * layer.x.kernel : layer.x.kernel;
-    tile.row_inner = taps(layer);
+    tile.row_tap_x = place(step);
+    tile.row_tap_y = place(visits.halved ? 2 * layer.x.kernel : layer.x.kernel);
+    tile.row_inner = place(taps(layer));
     tile.positions = visits.positions;
-    tile.steps = times(visits.visits, visits.positions);
-    tile.x_count = at.x.count;
+    tile.steps =
+        job.kind == JOB_PASS ? position_steps(job, at) : times(visits.visits, visits.positions);
+    tile.x_count = place(at.x.count);
     tile.y_begin = visits.y_begin;
     tile.x_begin = visits.x_begin;
-    tile.stride = layer.y.stride;
+    tile.stride = place(layer.y.stride);
     return tile;
 }
 
 CollectTile collect_tile(const Job& job, const VisitTile& visits, bool first) {
     CollectTile tile;
-    tile.kind = job.kind;
+    tile.kind = place(job.kind);
     tile.first = first;
     tile.packed = job.packed;
-    tile.words = job.kind == JOB_PASS ? times(visits.outers, visits.positions)
-                 : job.packed         ? 2 * visits.visits
-                                      : visits.visits;
-    tile.rows = job.packed ? PACKED_ROWS : ROWS;
+    tile.words = place(job.kind == JOB_PASS ? times(visits.outers, visits.positions)
+                       : job.packed         ? 2 * visits.visits
+                                            : visits.visits);
+    tile.rows = place(job.packed ? PACKED_ROWS : ROWS);
     tile.outers = visits.outers;
     tile.positions = visits.positions;
     if (visits.depthwise) {
-        tile.rows = 1;
+        tile.rows = place(1);
     }
     return tile;
 }
 
-StoreTile store_tile(const Job& job, const Place& at) {
+StoreTile store_tile(const Job& job, const TilePlace& at) {
     const Layer& layer = job.layer;
     const Count plane = times(at.group, layer.outer) + at.outer;
     const Region region = region_of(plane, at.y, at.x, layer.y.to, layer.x.to);
@@ -275,19 +309,19 @@ void walk_tiles(const Job& job, Count index, hls::stream<ColumnLoad>& columns,
                 hls::stream<StoreTile>& besides, hls::stream<StoreTile>& finishes,
                 hls::stream<StoreTile>& stores) {
 // A tile takes thousands of cycles: one multiplier, in turn, works out all of its addresses.
-#pragma HLS ALLOCATION operation instances = mul limit = 1
+#pragma HLS ALLOCATION function instances = times limit = 1
     static TileWalk walk;
     if (index == 0) {
         const TileWalk begin = {0, 0, 0, job.outer, false};
         walk = begin;
     }
-    const Place place = place_of(job, walk);
-    const VisitTile visit = visit_tile(job, place);
-    const StoreTile store = store_tile(job, place);
-    columns.write(column_load(job, place));
-    rows.write(job.kind == JOB_PASS ? weight_words(job, place) : activations(job, place));
+    const TilePlace at = place_of(job, walk);
+    const VisitTile visit = visit_tile(job, at);
+    const StoreTile store = store_tile(job, at);
+    columns.write(column_load(job, at));
+    rows.write(job.kind == JOB_PASS ? weight_words(job, at) : activations(job, at));
     visits.write(visit);
-    feeds.write(feed_tile(job, place, visit));
+    feeds.write(feed_tile(job, at, visit));
     collects.write(collect_tile(job, visit, index == 0));
     besides.write(store);
     finishes.write(store);

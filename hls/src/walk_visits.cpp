@@ -73,15 +73,15 @@ walk_positions:
         const AxisStart x = start_of(tile, tile.x_begin, tile.x_from, tile.kernel_x, walk.x);
         PassVisit visit;
         visit.empty = y.empty || x.empty;
-        visit.y = y.at;
-        visit.x = x.at;
-        visit.column = walk.column + on_chip(y.at, tile.from_x) + x.at;
-        visit.row = visit.empty ? 0 : walk.row + on_chip(y.tap, tile.kernel_x) + x.tap;
-        visit.last_y = visit.empty ? 0 : y.last;
-        visit.last_x = visit.empty ? 0 : x.last;
-        visit.last_inner = visit.empty ? 0 : tile.inners - 1;
-        visit.lane = walk.lane;
-        visit.words = smaller(rows, tile.outers - walk.outer);
+        visit.y = place(y.at);
+        visit.x = place(x.at);
+        visit.column = place(walk.column + on_chip(y.at, tile.from_x) + x.at);
+        visit.row = place(visit.empty ? 0 : walk.row + on_chip(y.tap, tile.kernel_x) + x.tap);
+        visit.last_y = place(visit.empty ? 0 : y.last);
+        visit.last_x = place(visit.empty ? 0 : x.last);
+        visit.last_inner = place(visit.empty ? 0 : tile.inners - 1);
+        visit.lane = place(walk.lane);
+        visit.words = place(smaller(rows, tile.outers - walk.outer));
         visit.end = i == tile.visits - 1;
         visits.write(visit);
         advance(tile, rows, walk);
@@ -108,39 +108,43 @@ void choose_rows(const VisitTile& tile, const WeightWalk& walk, WeightVisit& vis
     const Count channel = tile.first + walk.filter;  // depthwise
     const bool two = tile.twin && walk.filter + 1 < tile.filters;
     const Count after = channel + 1;
-    const Count channels = tile.inners - walk.block * (tile.packed ? PACKED_CHANNELS : ROWS);
+    const Count channels = tile.inners - (walk.block << (tile.packed ? 5 : 3));
+    std::uint32_t low = 0;
+    std::uint32_t high = 0;
     if (tile.depthwise && tile.packed) {
-        visit.low = 1U << (channel % PACKED_ROWS);
-        visit.high = two ? 1U << (after % PACKED_ROWS) : 0U;
+        low = 1U << (bank_of(channel));
+        high = two ? 1U << (bank_of(after)) : 0U;
     } else if (tile.depthwise) {
-        visit.high = two ? 1U << (after % ROWS) : 0U;
-        visit.low = 1U << (channel % ROWS) | visit.high;
-        visit.ahead = visit.high;
+        high = two ? 1U << (row_of(after)) : 0U;
+        low = 1U << (row_of(channel)) | high;
+        visit.ahead = static_cast<std::uint8_t>(high);
     } else if (tile.packed) {
-        visit.low = first_rows(channels);
-        visit.high = tile.twin ? two ? visit.low : 0U : first_rows(channels - PACKED_ROWS);
+        low = first_rows(channels);
+        high = tile.twin ? two ? low : 0U : first_rows(channels - PACKED_ROWS);
     } else {
-        visit.low = first_rows(smaller(channels, ROWS));
+        low = first_rows(smaller(channels, ROWS));
     }
+    visit.low = static_cast<std::uint16_t>(low);
+    visit.high = static_cast<std::uint16_t>(tile.depthwise && !tile.packed ? 0 : high);
 }
 
 // Where a row of the visit reads, before positions: the block of its channel, and the tap.
 void place_row(const VisitTile& tile, Count block, Count tap_y, Count tap_x, bool odd, int row,
                WeightVisit& visit) {
 #pragma HLS INLINE
-    visit.offset[row] = on_chip(block, tile.region) + on_chip(tap_y, tile.from_x) + tap_x;
-    visit.tap_y[row] = tap_y;
-    visit.tap_x[row] = tap_x;
-    visit.odd |= odd ? 1U << row : 0U;
+    visit.offset[row] = place(on_chip(block, tile.region) + on_chip(tap_y, tile.from_x) + tap_x);
+    visit.tap_y[row] = static_cast<std::uint8_t>(tap_y);
+    visit.tap_x[row] = static_cast<std::uint8_t>(tap_x);
+    visit.odd = static_cast<std::uint8_t>(visit.odd | (odd ? 1U << row : 0U));
 }
 
 // The block of 16 channels, in the buffer, that a row reads; `odd`: its upper eight banks.
 void place_weight(const VisitTile& tile, const WeightWalk& walk, int row, WeightVisit& visit) {
 #pragma HLS INLINE
     const Count channel = tile.first + walk.filter;
-    const Count own = channel % ROWS == row ? channel : channel + 1;  // depthwise
-    const Count block = tile.depthwise ? own / LANES : tile.packed ? walk.block : walk.block >> 1;
-    const bool odd = tile.depthwise ? own % LANES >= ROWS : (walk.block & 1) != 0;
+    const Count own = row_of(channel) == row ? channel : channel + 1;  // depthwise
+    const Count block = tile.depthwise ? banks_of(own) : tile.packed ? walk.block : walk.block >> 1;
+    const bool odd = tile.depthwise ? bank_of(own) >= ROWS : (walk.block & 1) != 0;
     place_row(tile, block, walk.tap_y, walk.tap_x, odd && !tile.packed, row, visit);
 }
 
@@ -156,8 +160,9 @@ void advance(const VisitTile& tile, Count blocks, WeightWalk& walk) {
 }
 
 void walk_weights(const VisitTile& tile, hls::stream<WeightVisit>& visits) {
-    const Count channels = tile.packed ? PACKED_CHANNELS : ROWS;
-    const Count blocks = tile.twin ? 1 : (tile.inners + channels - 1) / channels;
+    const Count blocks = tile.twin     ? 1
+                         : tile.packed ? (tile.inners + PACKED_CHANNELS - 1) >> 5
+                                       : (tile.inners + ROWS - 1) >> 3;
     WeightWalk walk = WeightWalk();
     WeightVisit visit = WeightVisit();
 walk_weight_visits:
@@ -168,9 +173,9 @@ walk_weight_visits:
 #pragma HLS PIPELINE II = 1
             if (row == 0) {
                 visit = WeightVisit();
-                visit.first = on_chip(walk.filter, tile.positions);
+                visit.first = place(on_chip(walk.filter, tile.positions));
                 const bool two = tile.twin && walk.filter + 1 < tile.filters;
-                visit.second = visit.first + (two ? tile.positions : 0);
+                visit.second = place(visit.first + (two ? tile.positions : 0));
                 visit.end = i == tile.visits - 1;
                 choose_rows(tile, walk, visit);
             }
@@ -196,10 +201,10 @@ walk_slot_visits:
                 const Count filter = head.filter - tile.filter;
                 const bool two = filter + 1 < tile.filters;
                 visit = WeightVisit();
-                visit.first = on_chip(filter, tile.positions);
-                visit.second = visit.first + (two ? tile.positions : 0);
-                visit.low = head.valid;
-                visit.ahead = head.second;
+                visit.first = place(on_chip(filter, tile.positions));
+                visit.second = place(visit.first + (two ? tile.positions : 0));
+                visit.low = static_cast<std::uint16_t>(head.valid);
+                visit.ahead = static_cast<std::uint8_t>(head.second);
                 visit.end = i == tile.visits - 1;
             }
             const Slot slot = slot_of(slots.slots[row / 4][i], row % 4);

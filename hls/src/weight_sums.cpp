@@ -40,7 +40,7 @@ std::int64_t sum_at(const SumShape& shape, const SumWalk& walk, const WeightSums
     const Count at = shape.packed ? 2 * walk.visit + walk.upper : walk.visit >> 1;
     const Count half = shape.packed ? walk.lane >> 3 : walk.visit & 1;
     const ap_uint<ROWS * WIDTHS_SUM> word = half != 0 ? sums.half[1][at] : sums.half[0][at];
-    return lane_of<WIDTHS_SUM>(word, walk.lane % ROWS);
+    return chosen_lane<WIDTHS_SUM>(word, row_of(walk.lane));
 }
 
 // The sums of a filter's weights of this tile: one burst.
@@ -80,7 +80,7 @@ store_filters:
     for (Count filter = job.outer; filter < job.end; ++filter) {
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 512 avg = 16
         const bool odd = shape.twin && (filter - job.outer) % 2 == 1;
-        walk.lane = layer.depthwise ? filter % shape.lanes : 0;
+        walk.lane = layer.depthwise ? filter & (shape.lanes - 1) : 0;
         walk.upper = odd && job.packed ? 1 : 0;
         walk.visit = walk.block;
         largest = store_filter(shape, walk, weights, sums, output + to, largest);

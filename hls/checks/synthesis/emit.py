@@ -23,6 +23,7 @@ from synthesis.pragmas import Source, called_when_pipelined, for_clang, kept_apa
 
 HEADERS = Path(__file__).resolve().parent / "include"
 FLAGS = (
+    "-D__SYNTHESIS__",
     *("-x", "c++", "-std=c++14", "-w", "-O2", "-g", "-S", "-emit-llvm", "-o", "-"),
     *("-D__SYNTHESIS__", "-fno-discard-value-names", "-nostdinc", "-nostdinc++"),
     *("-fno-builtin", "-fno-exceptions", "-fno-rtti", "-fno-vectorize", "-fno-slp-vectorize"),

@@ -81,67 +81,67 @@ struct RowLoad {
 // One axis of a tile along positions: where its first position reads, before taps, relative to the
 // region in the buffer.
 struct VisitTile {
-    int kind;
-    Count visits;
+    Place kind;
+    Place visits;
     bool packed;
     bool depthwise;
     bool transposed;
     bool halved;  // transposed with stride 2: positions meet every second tap
-    Count outers;
-    Count y_count;
-    Count x_count;
-    Count y_begin;
-    Count x_begin;
-    Count y_from;
-    Count x_from;
-    Count stride;
-    Count kernel_y;
-    Count kernel_x;
-    Count from_y;  // size of the region
-    Count from_x;
-    Count region;       // words of a channel of it
-    Count block_words;  // of weights, for 16 rows
-    Count inners;
+    Place outers;
+    Place y_count;
+    Place x_count;
+    Place y_begin;
+    Place x_begin;
+    Place y_from;
+    Place x_from;
+    Place stride;
+    Place kernel_y;
+    Place kernel_x;
+    Place from_y;  // size of the region
+    Place from_x;
+    Place region;       // words of a channel of it
+    Place block_words;  // of weights, for 16 rows
+    Place inners;
     // To the weights:
     bool twin;
-    Count filter;  // first of the tile
-    Count filters;
-    Count first;      // bank of the first channel (depthwise)
-    Count positions;  // words of a filter's gradient
-    Count slot_base;  // block of 16 channels that the buffer begins with
+    Place filter;  // first of the tile
+    Place filters;
+    Place first;      // bank of the first channel (depthwise)
+    Place positions;  // words of a filter's gradient
+    Place slot_base;  // block of 16 channels that the buffer begins with
 };
 
 struct FeedTile {
-    int kind;
-    Count half;
+    Place kind;
+    Place half;
     bool packed;
     bool depthwise;
     bool twin;
-    Count from_y;
-    Count from_x;
+    Place from_y;
+    Place from_x;
     // Along positions: what a tap and a channel further means in both buffers.
-    Count step;  // of coordinates: 1, or -1 transposed
-    Count region;
-    Count row_tap_x;
-    Count row_tap_y;
-    Count row_inner;
+    Place step;  // of coordinates: 1, or -1 transposed
+    Place region;
+    Place row_tap_x;
+    Place row_tap_y;
+    Place row_inner;
     // To the weights:
-    Count positions;
-    Count steps;
-    Count x_count;
-    Count y_begin;
-    Count x_begin;
-    Count stride;
+    Place positions;
+    Count steps;  // of all visits
+    Place x_count;
+    Place y_begin;
+    Place x_begin;
+    Place stride;
 };
 
 struct CollectTile {
-    int kind;
+    Place kind;
     bool first;  // nothing to add to
     bool packed;
-    Count words;
-    Count rows;  // of a visit
-    Count outers;
-    Count positions;
+    Place words;
+    Place rows;  // of a visit
+    Place outers;
+    Place positions;
 };
 
 // What is produced, as bursts in words of 16 samples; no planes: nothing to store.

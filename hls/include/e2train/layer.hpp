@@ -57,8 +57,8 @@ inline Count weight_visits(const Layer& layer, bool packed, Count filters, Count
     const bool twin = layer.depthwise || (packed && channels <= TWIN_CHANNELS);
     const Count steps = twin ? (filters + 1) >> 1 : filters;
     const Count blocks = twin     ? 1
-                         : packed ? (channels + PACKED_CHANNELS - 1) / PACKED_CHANNELS
-                                  : (channels + ROWS - 1) / ROWS;
+                         : packed ? (channels + PACKED_CHANNELS - 1) >> 5
+                                  : (channels + ROWS - 1) >> 3;
     return times(times(steps, blocks), taps(layer));
 }
 

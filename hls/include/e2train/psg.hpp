@@ -20,6 +20,7 @@ constexpr int SLOT_BITS = 16;  // of a slot: block of channels, tap
 static_assert(LIMITS_KERNEL <= (1 << TAP_BITS) - 1, "taps need more bits");
 static_assert(LIMITS_CHANNELS / ROWS <= 1 << (SLOT_BITS - 2 * TAP_BITS), "blocks need more bits");
 constexpr Count QUEUE_DEPTH = BUFFERS_SCHEDULE_DEPTH;
+static_assert((QUEUE_DEPTH & (QUEUE_DEPTH - 1)) == 0, "queues wrap by a mask");
 constexpr Count ROW_WEIGHTS = QUEUE_DEPTH / 2;  // of a filter, in a row's queue: two share it
 constexpr Count FILTER_WEIGHTS = ROWS * ROW_WEIGHTS;
 constexpr Count SUM_WORDS = BUFFERS_WEIGHT_SUMS / LANES;

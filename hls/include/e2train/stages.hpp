@@ -29,30 +29,30 @@ struct TileSums {
 
 // A visit along positions: where its operands begin and how far they go.
 struct PassVisit {
-    Count column;  // of the first tap; outside the region it is padding
-    Count row;
-    Count y;
-    Count x;
-    Count last_y;  // of the taps that meet this position
-    Count last_x;
-    Count last_inner;
-    Count lane;   // first lane of the word of weights that is used
-    Count words;  // that leave
+    Place column;  // of the first tap; outside the region it is padding
+    Place row;
+    Place y;
+    Place x;
+    Place last_y;  // of the taps that meet this position
+    Place last_x;
+    Place last_inner;
+    Place lane;   // first lane of the word of weights that is used
+    Place words;  // that leave
     bool empty;   // no tap meets it: one step of zeros
     bool end;
 };
 
 // A visit to the weights: gradients of a filter and of the one after, and a weight a row.
 struct WeightVisit {
-    Count first;
-    Count second;
-    std::uint32_t low;   // rows whose low nibbles (plain: whose bytes) count
-    std::uint32_t high;  // and whose high nibbles do
-    std::uint32_t ahead;
-    std::uint32_t odd;  // rows that read the upper eight banks
-    Count offset[ROWS];
-    Count tap_y[ROWS];
-    Count tap_x[ROWS];
+    Place first;
+    Place second;
+    std::uint16_t low;   // rows whose low nibbles (plain: whose bytes) count
+    std::uint16_t high;  // and whose high nibbles do
+    std::uint8_t ahead;
+    std::uint8_t odd;  // rows that read the upper eight banks
+    Place offset[ROWS];
+    std::uint8_t tap_y[ROWS];
+    std::uint8_t tap_x[ROWS];
     bool end;
 };
 

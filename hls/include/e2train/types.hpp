@@ -27,6 +27,7 @@ typedef std::uint64_t Beat;  // what one AXI transfer carries
 #endif
 typedef std::uint32_t Address;  // in beats from address 0
 typedef std::int32_t Count;     // loop bounds and coordinates
+typedef std::int16_t Place;     // coordinates and places on the chip, as they travel
 
 // Exactly the configured widths; native types, as words of them are copied often in simulation.
 typedef std::int8_t Byte;
@@ -68,6 +69,7 @@ struct ChannelEntry {
 // Product of a count below 2^24 and one below 2^17. Told so, one DSP48E1 does it; 32 by 32 bits
 // would take three. Words of a tensor and weights of a layer stay below 2^24 (check.cpp).
 inline Count times(Count large, Count small) {
+#pragma HLS ALLOCATION operation instances = mul limit = 1
     return static_cast<Count>((static_cast<std::uint32_t>(large) & 0xffffffU) *
                               (static_cast<std::uint32_t>(small) & 0x1ffffU));
 }
@@ -79,6 +81,22 @@ inline Count on_chip(Count a, Count b) {
 #pragma HLS BIND_OP variable = product op = mul impl = fabric
     return product;
 }
+
+inline Place place(Count value) {
+    return static_cast<Place>(value);
+}
+
+// Division by what is a power of two, of counts that are not negative: no divider, no sign.
+inline Count banks_of(Count channel) {
+    return channel >> 4;
+}
+inline Count bank_of(Count channel) {
+    return channel & (LANES - 1);
+}
+inline Count row_of(Count channel) {
+    return channel & (ROWS - 1);
+}
+static_assert(LANES == 1 << 4 && ROWS == 1 << 3, "blocks of channels are found by shifts");
 
 constexpr Address BYTE_WORD_BEATS = LANES * WIDTHS_ACTIVATION / WIDTHS_BEAT;
 constexpr Address HALF_WORD_BEATS = LANES * WIDTHS_GRADIENT / WIDTHS_BEAT;

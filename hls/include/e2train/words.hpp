@@ -67,6 +67,30 @@ inline std::int64_t lane_of(const ap_uint<WIDTH>& word, int lane) {
     return static_cast<std::int64_t>((low | high) << (PART - LANE)) >> (PART - LANE);
 }
 
+// The same of a part or lane that is known only as the circuit runs: one of a few, rather than a
+// word shifted to any place.
+template <int WIDTH>
+inline Part chosen_part(const ap_uint<WIDTH>& word, Count index) {
+    Part found = 0;
+chosen_parts:
+    for (int i = 0; i < WIDTH / PART; ++i) {
+#pragma HLS UNROLL
+        found = i == index ? part(word, i) : found;
+    }
+    return found;
+}
+
+template <int LANE, int WIDTH>
+inline std::int64_t chosen_lane(const ap_uint<WIDTH>& word, Count lane) {
+    std::int64_t found = 0;
+chosen_lanes:
+    for (int i = 0; i < WIDTH / LANE; ++i) {
+#pragma HLS UNROLL
+        found = i == lane ? lane_of<LANE>(word, i) : found;
+    }
+    return found;
+}
+
 // A word from the values of its lanes; what does not fit a lane is cut off.
 template <int LANE, int WIDTH, typename Value>
 inline void set_lanes(ap_uint<WIDTH>& word, const Value values[WIDTH / LANE]) {

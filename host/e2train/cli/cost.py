@@ -38,7 +38,9 @@ def cost_command(
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Cycles, area and energy on the accelerator.")
     ] = False,
-    method: Annotated[str, typer.Option(help="With --hardware: psg, signsgd or fixed8.")] = "psg",
+    method: Annotated[
+        str, typer.Option(help="With --hardware: psg, psg-narrow, signsgd or fixed8.")
+    ] = "psg",
     layers: Annotated[
         bool, typer.Option("--layers", help="With --hardware: a line a convolution.")
     ] = False,

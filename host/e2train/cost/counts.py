@@ -70,6 +70,8 @@ FLOAT32 = Scheme("sgd-fp32", 32, 32, (32, 32), 32, 32, 32, 32, 32)
 FIXED8 = Scheme("fixed8", 8, 8, (8, 16), 48, 8, 16, 16, 16)
 FULL_SIGN = Scheme("signsgd", 8, 16, (8, 16), 48, 8, 16, 16, 16)
 PSG = replace(FULL_SIGN, name="psg", predictor=(4, 10))
+NARROW_PSG = replace(PSG, name="psg-narrow", input_gradient=8)
+"""PSG with `input_gradient_bits = 8`."""
 
 
 def operations(

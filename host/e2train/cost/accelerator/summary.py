@@ -15,7 +15,7 @@ from ...device.operations import GATE_MACS, Operation, Processor
 from ...methods.slu import gated_names
 from ...network.spec import NetworkSpec
 from ..board import PROCESSOR, VECTOR_UNIT, BoardModel, Phase
-from ..counts import FIXED8, FULL_SIGN, PSG, operations
+from ..counts import FIXED8, FULL_SIGN, NARROW_PSG, PSG, operations
 from ..energy import EnergyModel
 from .area import area, memories
 from .launches import (
@@ -31,8 +31,8 @@ from .launches import (
 )
 from .processor import on_processor
 
-SHARES = (0.6, 0.8, 0.95)
-SCHEMES = {scheme.name: scheme for scheme in (PSG, FULL_SIGN, FIXED8)}
+SHARES = (0.6, 0.8, 0.9, 0.95)
+SCHEMES = {scheme.name: scheme for scheme in (PSG, NARROW_PSG, FULL_SIGN, FIXED8)}
 AIM = 0.85  # of each pass's peak on 3x3 layers
 BURST_WAITS = (0, 16, 40)
 BEAT = 8

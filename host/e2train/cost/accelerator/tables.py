@@ -15,18 +15,20 @@ from ...methods.slu import exploring_burst, first_probability, gated_names
 from ...network.models import network_spec
 from ...network.spec import NetworkSpec
 from ..board import PROCESSOR, VECTOR_UNIT, BoardModel
-from ..counts import PSG, operations
+from ..counts import FIXED8, FULL_SIGN, NARROW_PSG, PSG, Scheme, operations
 from ..energy import EnergyModel
 from ..summary import EXPLORED
 from ..text_table import TextTable, percent, print_documented
 from .launches import CONVOLUTIONS
-from .summary import Question, hardware_summary
+from .summary import SHARES, Question, hardware_summary
 
 NETWORK = "resnet-74"
 BATCH = 128
 NAMES = {"backward_input": "to the input", "backward_weight": "to the weights"}
 METHODS = ("psg", "signsgd", "fixed8")
 SKIPS = (20, 40, 60)  # percent
+USUAL_SHARE = 0.9  # of the signs predicted, where E2-Train as a whole is shown
+DROPPING = 2 / 3  # SMD's executed iterations for each of the baseline's
 
 
 def pass_name(pass_: str) -> str:
@@ -191,7 +193,7 @@ def hardware_tables(found: dict[str, Any], layers: bool) -> list[TextTable]:
     """What the command prints of a `hardware_summary`; `layers`: with a line a convolution."""
     tables = [layer_table(found)] if layers else []
     tables += [pass_table(found), kernel_table(found)]
-    if found["method"] == "psg":
+    if found["method"] in (PSG.name, NARROW_PSG.name):
         tables.append(psg_table(found))
     return [
         *tables,
@@ -230,26 +232,64 @@ def mobilenet_table() -> TextTable:
     return table
 
 
-def _skipping(spec: NetworkSpec, skip: int) -> tuple[list[Operation], int]:
+def _skipping(
+    spec: NetworkSpec, skip: int, scheme: Scheme = PSG, predicted: float = 0.6
+) -> tuple[list[Operation], int]:
     """An iteration of which gates skip `skip` percent, and the samples that a gated block runs."""
     if not skip:
-        return operations(spec, PSG, BATCH, predicted=0.6), BATCH
+        return operations(spec, scheme, BATCH, predicted=predicted), BATCH
     gated = gated_names(spec, "identity")
     burst = round(exploring_burst(float(EXPLORED)))
     looking = sorted(gated)[burst // 2 :: burst]  # as many as explore in a mini-batch on average
     samples = round(BATCH * first_probability(spec, skip / 100, "identity"))
     work = operations(
         spec,
-        PSG,
+        scheme,
         BATCH,
         ran=lambda block: samples if block.name in gated else BATCH,
         explored=lambda block: (
             round((BATCH - samples) * EXPLORED * burst) if block.name in looking else 0
         ),
-        predicted=0.6,
+        predicted=predicted,
         gated=gated,
     )
     return work, samples
+
+
+def _seconds(board: BoardModel, work: list[Operation]) -> float:
+    return sum(phase.seconds for phase in board.phases(work))
+
+
+def iteration_table() -> TextTable:
+    """Seconds of an iteration by method, network and width of the gradient to the input."""
+    board = BoardModel(EnergyModel.load(), float32=False)
+    specs = [_spec(NETWORK), _spec("mobilenet-v2")]
+    seconds_of = ("ResNet-74 [s]", "of fixed8", "MobileNetV2 [s]", "of it")
+    table = TextTable(
+        "An iteration, all of it (E2-Train: for each iteration of the baseline)",
+        ("iteration", "bits to the input", *seconds_of),
+    )
+
+    def add(name: str, scheme: Scheme, seconds: list[float]) -> None:
+        ratios = zip(seconds, fixed, strict=False)
+        cells = [cell for s, whole in ratios for cell in (f"{s:.2f}", percent(s / whole, 0))]
+        table.add(name, scheme.input_gradient, *cells, *[""] * (2 * len(fixed) - len(cells)))
+
+    def whole(scheme: Scheme, predicted: float = 0.0) -> list[float]:
+        listed = (operations(spec, scheme, BATCH, predicted=predicted) for spec in specs)
+        return [_seconds(board, work) for work in listed]
+
+    fixed = whole(FIXED8)
+    add("fixed8", FIXED8, fixed)
+    add("SignSGD", FULL_SIGN, whole(FULL_SIGN))
+    for scheme in (PSG, NARROW_PSG):
+        for share in SHARES:
+            add(f"PSG, {share:.0%} predicted", scheme, whole(scheme, share))
+    for skip in SKIPS:
+        work, _ = _skipping(specs[0], skip, NARROW_PSG, USUAL_SHARE)
+        name = f"E2-Train, {skip} % skipped, {USUAL_SHARE:.0%} predicted"
+        add(name, NARROW_PSG, [DROPPING * _seconds(board, work)])
+    return table
 
 
 def skip_table() -> TextTable:
@@ -286,6 +326,7 @@ TABLES = {
     "time passes": _documented_passes,
     "time 3x3": lambda: kernel_table(documented()),
     "time psg": lambda: psg_table(documented()),
+    "time iterations": iteration_table,
     "time budget": lambda: budget_table(documented()),
     "time skip": skip_table,
     "time split": lambda: split_table(documented()),

@@ -43,12 +43,13 @@ def test_operations(rtl, name):
     geometry, calls = GEOMETRIES[name], []
     for inner in (rtl, ReferenceDevice()):
         dev, values = RecordingDevice(inner), Values(21)
-        x, g, w = values.x(geometry, 17), values.g(geometry, 17), values.w(geometry)
-        dev.convolve(dev.put(x), w, geometry, 6)
-        dev.conv_forward(x, w, geometry)
-        dev.conv_backward_input(g, w, geometry)
-        dev.conv_backward_weight(x, g, geometry)
-        dev.psg_backward_weight(x, g, geometry, 1 << 12, 4, 10)
+        x, g = dev.put(values.x(geometry, 17)), dev.put(values.g(geometry, 17))
+        w = values.w(geometry)
+        dev.convolve(x, w, geometry, 6)
+        for bits in (16, 8):
+            dev.input_gradient(g, w, geometry, 6, g_bits=bits)
+        dev.weight_gradient(x, g, geometry)
+        dev.psg_gradient(x, g, geometry, 3277, 4, 10)
         calls.append(dev.calls)
     same_calls(*calls)
 
@@ -85,7 +86,7 @@ def test_cycles_are_counted(rtl):
     spent = transport.core_cycles["convolve"] - before.get("convolve", 0)
     steps = rtl.driver.totals["convolve"]["core_steps"] - totals.get("core_steps", 0)
     assert steps == 64 * 144
-    assert steps < spent < 1.01 * steps
+    assert steps < spent < 1.02 * steps  # and some 30 cycles a tile, to fill and drain
     unchanged = {name: cycles for name, cycles in before.items() if name != "convolve"}
     assert unchanged.items() <= transport.core_cycles.items()
 

@@ -82,7 +82,8 @@ def test_processes_that_need_it_at_once_build_it_once(checkout):
     needs_headers()
     tell = "import sys; from pathlib import Path; "
     tell += "from e2train.device.accelerator import csim_build as c; "
-    tell += "made = c.compile_kernel; c.compile_kernel = lambda *given: (print('built'), made(*given)); "
+    tell += "made = c.compile_kernel; "
+    tell += "c.compile_kernel = lambda *given: (print('built'), made(*given)); "
     tell += "c.load(Path(sys.argv[1]))"
     command = [sys.executable, "-c", tell, str(checkout)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -68,12 +68,12 @@ def compile_kernel(
     folder: Path,
     target: Path,
     flags: Sequence[str] = FLAGS,
-    more: Sequence[Path] = (),
+    files: Sequence[Path] | None = None,
 ) -> None:
-    """The kernel, with `more` sources, as a shared library: one object for each file, as many at
-    once as there are processors. Raises BuildError."""
+    """The kernel's C++, or other `files` on its headers, as a shared library: one object for each
+    file, as many at once as there are processors. Raises BuildError."""
     includes = ["-I", str(root / "hls/include"), "-isystem", str(ap_types())]
-    files = [*sources(root), *more]
+    files = sources(root) if files is None else files
     objects = [folder / f"{index}.o" for index in range(len(files))]
 
     def make_object(source: Path, made: Path) -> None:

@@ -14,7 +14,7 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo results csim csynth cosim ip mutate fuzz clean
+.PHONY: help setup check lint test demo results csim csynth cosim ip bitstream mutate fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,10 @@ csim: setup ## the HLS kernels under g++ against golden vectors, plain and sanit
 
 csynth cosim ip: setup ## Vitis HLS: synthesis, cosimulation, packaging (needs vitis-run)
 	@$(MAKE) --no-print-directory -C hls $@ PYTHON=../$(BIN)/python
+
+BOARD ?= zedboard
+bitstream: setup ## a bitstream for BOARD (needs Vitis HLS and Vivado; e2train board list)
+	@$(MAKE) --no-print-directory -C bitstreams BOARD=$(BOARD) PYTHON=../$(BIN)/python
 
 mutate: setup ## small faults seeded into the kernels: does a golden vector catch each?
 	@$(MAKE) --no-print-directory -C hls mutate PYTHON=../$(BIN)/python

@@ -263,9 +263,12 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
     if get_origin(hint) in (Union, UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
     if get_origin(hint) is tuple:
+        kind = get_args(hint)[0]
         if not isinstance(value, list):
-            raise UserError(f"{where}: expected a list of numbers")
-        return tuple(_converted(float, item, where) for item in value)
+            raise UserError(
+                f"{where}: expected a list of {'strings' if kind is str else 'numbers'}"
+            )
+        return tuple(_converted(kind, item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("host", "energy", "hls", "tests")
+FOLDERS = ("host", "energy", "hls", "bitstreams", "tests")
 SOURCES = (".py", ".cpp", ".hpp", ".h", ".v", ".sv", ".tcl", ".toml")
 LICENCE_LINE = "SPDX-License-Identifier: Apache-2.0"
 

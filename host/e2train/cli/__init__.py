@@ -12,6 +12,7 @@ import typer
 from e2train import __version__
 from e2train.cli import (
     bench,
+    board,
     bound,
     campaign,
     cost,
@@ -44,6 +45,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(device.app, name="device")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(bench.app, name="bench")
+app.add_typer(board.app, name="board")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(results.app, name="results")
 app.command("report")(report.report)

@@ -21,14 +21,18 @@ def generate(
         bool, typer.Option(help="Write nothing; exit 1 where a file is stale.")
     ] = False,
 ) -> None:
-    """Write the C++, Verilog, Tcl and Python files that follow from hls/config/hardware.toml."""
+    """Write the C++, Verilog, Tcl and Python files that follow from hls/config/hardware.toml.
+
+    And those for bitstreams, which follow from it and the boards' files.
+    """
+    from e2train.board import bitstream
     from e2train.device.accelerator import generator
 
     if check:
-        for path in (found := generator.stale()):
+        for path in (found := generator.stale() + bitstream.stale()):
             typer.echo(f"{path}: stale; run e2train hardware generate")
         if found:
             raise typer.Exit(1)
         return
-    for path in generator.generate():
+    for path in generator.generate() + bitstream.generate():
         typer.echo(f"{path}: written")

@@ -40,6 +40,7 @@ class _Options:
     device: str
     backend: str
     overlay: Path | None
+    tiles: Path | None
     meter: str
     data: Path | None
     resume: bool
@@ -62,6 +63,10 @@ def train(
     ] = "auto",
     overlay: Annotated[
         Path | None, typer.Option(help="Of device zynq: the .bit file, its .hwh beside it.")
+    ] = None,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(help="Tile plans for csim or a board: `e2train board plan ... --tiles FILE`."),
     ] = None,
     meter: Annotated[
         str,
@@ -92,7 +97,7 @@ def train(
     several = len(chosen) > 1
     stop = Event()
     options = _Options(
-        device, backend, overlay, meter, data, resume, quiet or several, deadline, stop
+        device, backend, overlay, tiles, meter, data, resume, quiet or several, deadline, stop
     )
     jobs = [
         partial(_train_one, experiment, folder, options)
@@ -216,11 +221,17 @@ def _device(stack: ExitStack, chosen: Experiment, options: _Options):  # type: i
 
     if chosen.method.arithmetic == "fixed":
         return stack.enter_context(
-            open_device(options.device, backend=options.backend, overlay=options.overlay)
+            open_device(
+                options.device,
+                backend=options.backend,
+                overlay=options.overlay,
+                tiles=options.tiles,
+            )
         )
     for option, value, others in (
         ("device", options.device, ("emulator",)),
         ("backend", options.backend, ("auto", CUDA)),
+        ("tiles", options.tiles, (None,)),
     ):
         if value not in others:
             raise UserError(

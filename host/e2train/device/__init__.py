@@ -6,10 +6,14 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .base import Convolved, Device, Peaked, PsgResult, Tensor
 from .geometry import Geometry
+
+if TYPE_CHECKING:
+    from .accelerator.device import KernelDevice
 
 __all__ = ["Convolved", "Device", "Geometry", "Peaked", "PsgResult", "Tensor", "open_device"]
 
@@ -23,6 +27,7 @@ def open_device(
     backend: str = "auto",
     threads: int | None = None,
     overlay: Path | str | None = None,
+    tiles: Path | None = None,
 ) -> Device:
     """Open a device by name.
 
@@ -34,6 +39,7 @@ def open_device(
     "simulated-board": the same behind pynq and Verilog, in a simulator (built likewise).
     "zynq": the accelerator on the board that this runs on; `overlay` is its .bit, with the .hwh
     beside it.
+    `tiles` (not the emulator): a file of tile plans, which the driver then need not work out.
     Raises UserError for a name or backend that is not available here.
     """
     if name not in DEVICES:
@@ -43,7 +49,9 @@ def open_device(
     if name != "emulator":
         if backend != "auto":
             raise UserError(f"backend {backend!r}: device {name} has none")
-        return _open_accelerator(name, overlay)
+        return _open_accelerator(name, overlay, tiles)
+    if tiles is not None:
+        raise UserError(f"tiles {str(tiles)!r}: device {name} takes no tile plans")
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "auto":
@@ -51,7 +59,16 @@ def open_device(
     return _open_backend(backend, threads)
 
 
-def _open_accelerator(name: str, overlay: Path | str | None) -> Device:
+def _open_accelerator(name: str, overlay: Path | str | None, tiles: Path | None) -> Device:
+    from .accelerator.tile_plans import TilePlans, read_tile_plans
+
+    plans = TilePlans(None if tiles is None else read_tile_plans(tiles))
+    device = _open_transport(name, overlay)
+    device.driver.tiles = plans
+    return device
+
+
+def _open_transport(name: str, overlay: Path | str | None) -> KernelDevice:
     if name == "csim":
         from .accelerator.csim import open_csim
 

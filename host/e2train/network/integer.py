@@ -7,6 +7,7 @@ exponents, batch-norm coefficients and running statistics here are per layer or 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +151,11 @@ class FixedArithmetic(Arithmetic):
         if name not in self.exponents:
             self.exponents[name] = new_track(name, bits)
         return self.exponents[name]
+
+    def forget(self, units: Iterable[Unit]) -> None:
+        """Let go of what the backward passes of these units need of their forward passes."""
+        for unit in units:
+            self._memory.pop(unit.name, None)
 
     def _observe(self, track: DelayedExponent, peak: float) -> None:
         if self.training:

@@ -13,7 +13,8 @@ from ...errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 CONFIG = Path("hls/config/hardware.toml")
-LISTS = {("registers", "ports"), ("registers", "arguments")}
+LISTS = {("registers", "ports"), ("registers", "hp"), ("registers", "arguments")}
+HP_PORTS = 4  # of a Zynq-7000
 SECTIONS = (
     "target",
     "abi",
@@ -33,6 +34,7 @@ SECTIONS = (
 ELSEWHERE = {
     "target": {"part", "clock_mhz"},  # of the board
     "bandwidth": {"total_bytes_per_cycle"},  # of the performance model
+    "registers": {"hp"},  # of the block design around the kernel
 }
 """Keys that neither the kernel's function nor its registers depend on."""
 
@@ -77,6 +79,13 @@ def _problems(config: Config) -> list[str]:
     names = config["registers"]["ports"] + config["registers"]["arguments"]
     if len(set(names)) != len(names):
         found.append("[registers]: two registers share a name")
+    interfaces = config["registers"]["hp"]
+    if len(interfaces) != len(config["registers"]["ports"]) or any(
+        interface not in range(HP_PORTS) for interface in interfaces
+    ):
+        found.append(
+            f"[registers] hp: expected an HP interface, 0 to {HP_PORTS - 1}, for each port"
+        )
     for name, register in config["names"].items():
         if register not in config["registers"]["arguments"]:
             found.append(f"[names] {name}: no register {register!r}")

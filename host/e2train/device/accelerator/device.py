@@ -15,6 +15,7 @@ from . import passes
 from . import vector_unit as vectors
 from .driver import Driver
 from .memory import KernelTensor
+from .tile_plans import TilePlans
 from .transport import Transport
 
 NARROW_BITS = 8  # of the gradient's copy that `input_gradient` can take
@@ -27,10 +28,13 @@ class KernelDevice(Device):
     accelerator cannot do, and KernelError where it reports an error code.
     """
 
-    def __init__(self, transport: Transport, gap: int = 0) -> None:
-        """`gap` leaves that many unused bytes after each buffer; tests look for writes there."""
+    def __init__(self, transport: Transport, gap: int = 0, tiles: TilePlans | None = None) -> None:
+        """`gap` leaves that many unused bytes after each buffer; tests look for writes there.
+
+        `tiles`: where tile plans come from; without it, all are worked out.
+        """
         self.name = transport.name
-        self.driver = Driver(transport, gap)
+        self.driver = Driver(transport, gap, tiles)
         self._vectors = vectors.VectorUnit(self.driver)
 
     def close(self) -> None:

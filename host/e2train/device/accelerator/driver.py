@@ -9,6 +9,7 @@ from . import generated as hw
 from .launch import Launch, LaunchResult
 from .limits import check_buffers, check_sizes
 from .memory import SharedMemory
+from .tile_plans import TilePlans
 from .transport import Transport
 
 ERROR_NAMES = {code: name for name, code in hw.ERRORS.items()}
@@ -37,8 +38,9 @@ class Driver:
     operand words of the array, ...), to compare with the performance model.
     """
 
-    def __init__(self, transport: Transport, gap: int = 0) -> None:
+    def __init__(self, transport: Transport, gap: int = 0, tiles: TilePlans | None = None) -> None:
         self.transport = transport
+        self.tiles = TilePlans() if tiles is None else tiles
         self.memory = SharedMemory(transport, gap)
         self.totals: dict[str, dict[str, int]] = {}
 

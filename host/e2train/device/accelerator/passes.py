@@ -15,7 +15,7 @@ from .driver import Driver
 from .launch import Launch, LaunchResult, expect
 from .limits import LaunchRefused
 from .memory import KernelTensor, MemoryBlock
-from .tiling.plan import TilePlan, plan_convolution
+from .tiling.plan import TilePlan
 
 SUM = np.dtype(np.int64)
 SCRATCH_BYTES = 40
@@ -48,9 +48,9 @@ def out_shape(geometry: Geometry, samples: int) -> Shape:
     return samples, geometry.filters, geometry.out_height, geometry.out_width
 
 
-def _planned(geometry: Geometry, samples: int, direction: str) -> TilePlan:
+def _planned(driver: Driver, geometry: Geometry, samples: int, direction: str) -> TilePlan:
     try:
-        return plan_convolution(geometry, samples, direction)
+        return driver.tiles.plan(geometry, samples, direction)
     except ValueError as error:
         raise LaunchRefused(str(error)) from error
 
@@ -124,7 +124,7 @@ class _Chain:
 
 def _forward_chain(driver: Driver, x: KernelTensor, w: np.ndarray, geometry: Geometry) -> _Chain:
     expect("x", x, in_shape(geometry, x.samples), np.int8)
-    plan = _planned(geometry, x.samples, "forward")
+    plan = _planned(driver, geometry, x.samples, "forward")
     chain = _Chain(driver, "convolve", geometry, x.samples, plan)
     chain.operands(x, layout.forward_rows(w))
     return chain
@@ -152,7 +152,7 @@ def convolve_exactly(
 
 def _backward_chain(driver: Driver, g: KernelTensor, w: np.ndarray, geometry: Geometry) -> _Chain:
     expect("g", g, out_shape(geometry, g.samples), np.int16)
-    plan = _planned(geometry, g.samples, "backward_input")
+    plan = _planned(driver, geometry, g.samples, "backward_input")
     chain = _Chain(driver, "input_gradient", geometry, g.samples, plan)
     chain.operands(g, layout.backward_rows(w, geometry.groups > 1))
     return chain
@@ -207,7 +207,7 @@ def weight_gradient(
     driver: Driver, x: KernelTensor, g: KernelTensor, geometry: Geometry
 ) -> np.ndarray:
     """int64 [K,C/groups,R,S]."""
-    plan = _planned(geometry, x.samples, "weight")
+    plan = _planned(driver, geometry, x.samples, "weight")
     launch = _weight_launch("weight_gradient", x, g, geometry, plan)
     size = geometry.weights * SUM.itemsize
     out = driver.memory.block(size)
@@ -230,7 +230,7 @@ def psg_gradient(
     predictor: tuple[int, int, int],
 ) -> PsgResult:
     """Signs by the predictor's settings (beta_q, x_msb, g_msb)."""
-    plan = _planned(geometry, x.samples, "psg")
+    plan = _planned(driver, geometry, x.samples, "psg")
     launch = _weight_launch("psg_gradient", x, g, geometry, plan)
     launch.set(**dict(zip(("beta_q", "x_msb", "g_msb"), predictor, strict=True)))
     out = driver.memory.block(_whole_beats(geometry.weights))

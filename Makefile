@@ -14,7 +14,7 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo results csim csynth cosim ip bitstream mutate fuzz clean
+.PHONY: help setup check lint test demo results csim csynth cosim ip bitstream mutate faults fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,6 +73,9 @@ bitstream: setup ## a bitstream for BOARD (needs Vitis HLS and Vivado; e2train b
 
 mutate: setup ## small faults seeded into the kernels: does a golden vector catch each?
 	@$(MAKE) --no-print-directory -C hls mutate PYTHON=../$(BIN)/python
+
+faults: setup ## faults seeded into driver, shell and bus: does a test on the simulated board see each?
+	@$(BIN)/python hls/checks/faults.py
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS

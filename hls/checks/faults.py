@@ -30,11 +30,11 @@ SECONDS = 900.0
 FAILED = re.compile(r"^(?:FAILED|ERROR) tests/hardware/board/(?:\w+)\.py::(\S+)", re.MULTILINE)
 
 
-def copy_checkout(folder: Path) -> None:
+def copy_checkout(root: Path, folder: Path) -> None:
     """What the tests need, without what they leave behind."""
     leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
     for name in COPIED:
-        source = ROOT / name
+        source = root / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=leave)
         else:
@@ -68,17 +68,37 @@ def run_tests(folder: Path) -> tuple[str, str]:
     return BROKEN, f"pytest ended with {done.returncode}: {lines[-1]}"
 
 
-def outcome(fault: Mutant) -> Outcome:
-    """Seed one fault and run the tests."""
+def outcome(fault: Mutant, base: Path) -> Outcome:
+    """Seed one fault into a copy of `base` and run the tests."""
     with tempfile.TemporaryDirectory(prefix="fault-") as name:
         folder = Path(name)
         try:
-            text = mutated(fault, ROOT)
+            text = mutated(fault, base)
         except Unusable as error:
             return Outcome(fault, BROKEN, str(error))
-        copy_checkout(folder)
+        copy_checkout(base, folder)
         (folder / fault.file).write_text(text, "utf-8")
         return Outcome(fault, *run_tests(folder))
+
+
+def check(faults: list[Mutant]) -> int:
+    """Print each fault's outcome as it is known; returns how many are caught.
+
+    Works on a copy: the checkout may change meanwhile. Raises Unusable if it fails without a fault.
+    """
+    caught = 0
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        base = Path(name)
+        copy_checkout(ROOT, base)
+        verdict, detail = run_tests(base)
+        if verdict != SURVIVED:
+            raise Unusable(f"without any fault the tests fail: {detail}")
+        for fault in faults:
+            found = outcome(fault, base)
+            caught += found.verdict == CAUGHT
+            print(f"{found.verdict:9}{fault.name}: {fault.what} ({Path(fault.file).name})")
+            print(f"{'':9}{found.detail}", flush=True)
+    return caught
 
 
 def main(arguments: list[str]) -> int:
@@ -87,18 +107,10 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         faults = [one for one in load_mutants(LIST) if not given.names or one.name in given.names]
-        verdict, detail = run_tests(ROOT)
-        if verdict != SURVIVED:
-            raise Unusable(f"without any fault the tests fail: {detail}")
+        caught = check(faults)
     except Unusable as error:
         print(f"faults: {error}", file=sys.stderr)
         return 2
-    caught = 0
-    for fault in faults:
-        found = outcome(fault)
-        caught += found.verdict == CAUGHT
-        print(f"{found.verdict:9}{fault.name}: {fault.what} ({Path(fault.file).name})")
-        print(f"{'':9}{found.detail}", flush=True)
     print(f"faults: {caught} of {len(faults)} faults caught")
     return 0 if caught == len(faults) else 1
 

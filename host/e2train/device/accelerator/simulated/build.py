@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,12 +24,6 @@ EXTRAS = "pip install 'e2train[rtl,hls,board]'"
 TOP = "board"
 DEFINES = ("-DE2TRAIN_SIMULATED_BOARD",)
 BODY_FLAGS = ("-std=c++14", "-O1", "-fPIC", "-w", *DEFINES)
-# Verilator's own build compiles much code once for little use: optimised where it runs often only.
-OPTIMISED = (
-    "OPT_FAST=-O2",
-    "OPT_SLOW=-O0",
-    "OPT_GLOBAL=-O1",
-)
 
 
 class SimulationUnavailable(UserError):
@@ -102,7 +97,6 @@ def _verilate(root: Path, folder: Path, linked: str, sources: Sequence[Path]) ->
     home = _verilator_root()
     environment = {**os.environ, "VERILATOR_ROOT": str(home)}
     environment["PATH"] = f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment |= dict(setting.split("=", 1) for setting in OPTIMISED)
     environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"  # the wheel's own flag is clang's
     done = subprocess.run(
         [sys.executable, "-c", _RUNNER, *map(str, (*words, *sources))],
@@ -115,7 +109,9 @@ def _verilate(root: Path, folder: Path, linked: str, sources: Sequence[Path]) ->
     )
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()
-        wrong = [line for line in lines if "rror" in line] or lines or ["failed"]
+        wrong = (
+            [line for line in lines if "rror" in line or "undefined" in line] or lines or ["failed"]
+        )
         raise build.BuildError(f"verilator: {wrong[0].strip()}")
 
 
@@ -131,7 +127,16 @@ def _runtime(compiler: str) -> Path:
 
     home = _verilator_root()
     files = sorted((home / "include").glob("verilated*"))
-    return build.built_file("verilated", build.key(compiler, OPTIMISED, home, files), compile_)
+    return build.built_file("verilated", build.key(compiler, (), home, files), compile_)
+
+
+def _extract(runtime: Path, folder: Path) -> None:
+    """Verilator's own objects, from a time to come: make has them depend on its makefile."""
+    with tarfile.open(runtime) as archive:
+        archive.extractall(folder)
+    later = time.time() + BUILD_SECONDS
+    for made in folder.glob(RUNTIME):
+        os.utime(made, (later, later))
 
 
 @cache
@@ -140,9 +145,10 @@ def built(root: Path = CHECKOUT) -> Built:
     prerequisites(root)
 
     def verilate(folder: Path, target: Path) -> None:
-        linked = " ".join(f"{path} -Wl,-rpath,{path.parent}" for path in (kernel, body))
-        with tarfile.open(runtime) as archive:
-            archive.extractall(folder / "verilated")
+        # The two need each other, so the linker may leave neither out.
+        paths = " ".join(f"{path} -Wl,-rpath,{path.parent}" for path in (kernel, body))
+        linked = f"-Wl,--no-as-needed {paths}"
+        _extract(runtime, folder / "verilated")
         _verilate(root, folder, linked, verilog(root))
         os.replace(folder / "verilated" / TOP, target)
 
@@ -153,7 +159,7 @@ def built(root: Path = CHECKOUT) -> Built:
         body = _library("board-body", compiler, root, sorted(root.glob("hls/sim/*.cpp")))
         files = [*verilog(root), *sorted(root.glob("hls/sim/*.vh"))]
         files += sorted((root / "hls/rtl/generated").glob("*.vh"))
-        words = (str(kernel), str(body), *OPTIMISED, str(_verilator_root()), sys.executable)
+        words = (str(kernel), str(body), str(_verilator_root()), sys.executable)
         program = build.built_file(TOP, build.key(compiler, words, root, files), verilate)
     except build.BuildError as error:
         raise SimulationUnavailable(f"the simulated board: {error}") from error

@@ -34,9 +34,10 @@ proc open_board_project {ip} {
         set_property board_part $known [current_project]
     }
     file mkdir repository
-    set_property ip_repo_paths repository [current_project]
+    set repository [file normalize repository]
+    set_property ip_repo_paths $repository [current_project]
     update_ip_catalog -rebuild
-    update_ip_catalog -add_ip $ip -repo_path repository
+    update_ip_catalog -add_ip $ip -repo_path $repository
     return $known
 }
 

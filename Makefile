@@ -14,7 +14,7 @@ DEMO := sgd-fp32 fixed8 psg smd slu e2train
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo results notebooks csim csynth cosim ip bitstream mutate hls-report fuzz clean
+.PHONY: help setup check lint test demo results notebooks csim csynth cosim ip bitstream mutate faults hls-report fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z -]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -84,6 +84,9 @@ mutate: setup ## small faults seeded into the kernels: does a golden vector catc
 hls-report: setup ## what a synthesis tool would find in the kernels: loops, bursts, resources
 	@$(PIP) install -e '.[hls-report]' -c requirements/constraints.txt
 	@$(MAKE) --no-print-directory -C hls report PYTHON=../$(BIN)/python
+
+faults: setup ## faults seeded into driver, shell and bus: does a test on the simulated board see each?
+	@$(BIN)/python hls/checks/faults.py
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## atheris on the meters' parsers for FUZZ_SECONDS

@@ -13,6 +13,7 @@ from e2train import __version__
 from e2train.cli import (
     bench,
     board,
+    board_selftest,
     bound,
     campaign,
     cost,
@@ -48,6 +49,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(device.app, name="device")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(bench.app, name="bench")
+board.app.command("selftest")(board_selftest.selftest)
 app.add_typer(board.app, name="board")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(results.app, name="results")

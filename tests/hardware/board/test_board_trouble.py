@@ -9,6 +9,8 @@ import pytest
 from board_parts import convolution
 
 from e2train.device.accelerator import generated as hw
+from e2train.device.accelerator.driver import KernelError
+from e2train.device.accelerator.launch import Launch
 from e2train.device.accelerator.simulated.client import DECERR, SLVERR
 from e2train.device.accelerator.simulated.handoff import CONTROL_BASE
 from e2train.device.accelerator.zynq.diagnosis import hang, responses_text
@@ -32,6 +34,7 @@ def refused(says, action):
         (4, True, SLVERR, r"output_port \(gmem4\) met SLVERR on a write"),
         (4, True, DECERR, r"output_port \(gmem4\) met DECERR on a write"),
     ],
+    ids=["columns", "rows", "output-slverr", "output-decerr"],
 )
 def test_a_response_error(board, port, write, response, says):
     expected = convolution(board)
@@ -50,6 +53,12 @@ def test_an_address_without_memory(board):
     transport.write_register(hw.OFFSETS["a_address"], 0x0800_0000)
     transport.start()
     refused(r"columns_port .* DECERR on a read: no memory answers", transport.wait)
+
+
+def test_a_launch_that_the_kernel_refuses(board):
+    """Its error register is read, past the driver's own checks."""
+    with pytest.raises(KernelError, match=r"^pool: the accelerator reports error 2 \(geometry\)$"):
+        board.driver.run(Launch("pool"))
 
 
 def test_a_hang_names_registers_launch_and_cause(bench):

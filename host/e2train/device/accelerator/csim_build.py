@@ -97,12 +97,12 @@ def compile_kernel(
     folder: Path,
     target: Path,
     flags: Sequence[str] = FLAGS,
-    more: Sequence[Path] = (),
+    files: Sequence[Path] | None = None,
 ) -> None:
-    """The kernel, with `more` sources, as a shared library. Raises BuildError."""
+    """The kernel's C++, or other `files` on its headers, as a shared library. Raises BuildError."""
     words = kernel_flags(root, flags)
-    jobs = [(source, words) for source in (*sources(root), *more)]
-    link(compiler, compile_objects(compiler, jobs, folder), target)
+    chosen = sources(root) if files is None else files
+    link(compiler, compile_objects(compiler, [(one, words) for one in chosen], folder), target)
 
 
 def bind(path: Path) -> ctypes.CDLL:

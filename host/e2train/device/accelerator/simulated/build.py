@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -21,12 +24,6 @@ EXTRAS = "pip install 'e2train[rtl,hls,board]'"
 TOP = "board"
 DEFINES = ("-DE2TRAIN_SIMULATED_BOARD",)
 BODY_FLAGS = ("-std=c++14", "-O1", "-fPIC", "-w", *DEFINES)
-# Verilator's own build compiles much code once for little use: optimised where it runs often only.
-OPTIMISED = (
-    "OPT_FAST=-O2",
-    "OPT_SLOW=-O0",
-    "OPT_GLOBAL=-O1",
-)
 
 
 class SimulationUnavailable(UserError):
@@ -35,7 +32,7 @@ class SimulationUnavailable(UserError):
 
 @dataclass(frozen=True)
 class Built:
-    """The simulation's program, and the library of C++ that it loads."""
+    """The simulation's program, and the library of C++ behind its Verilog."""
 
     program: Path
     body: Path
@@ -55,10 +52,16 @@ def prerequisites(root: Path = CHECKOUT) -> str:
     return f"Verilator, cocotb, pynq, {Path(compiler).name}"
 
 
-def _library_key(compiler: str, root: Path) -> str:
-    files = [*sources(root), *sorted((root / "hls/include").rglob("*.hpp"))]
-    files += sorted((root / "hls/sim").glob("*.[ch]pp"))
-    return build.key(compiler, (*BODY_FLAGS, str(ap_types())), root, files)
+def _library(kind: str, compiler: str, root: Path, files: list[Path]) -> Path:
+    """A library of `files`, with the kernel's headers and the simulation's."""
+    flags = (*BODY_FLAGS, "-I", str(root / "hls/sim"))
+    headers = [*sorted((root / "hls/include").rglob("*.hpp")), *sorted(root.glob("hls/sim/*.hpp"))]
+    name = build.key(compiler, (*BODY_FLAGS, str(ap_types())), root, [*files, *headers])
+
+    def compile_(folder: Path, target: Path) -> None:
+        compile_kernel(compiler, root, folder, target, flags, files)
+
+    return build.built_file(kind, name, compile_)
 
 
 def verilog(root: Path = CHECKOUT) -> list[Path]:
@@ -73,28 +76,30 @@ def _verilator_root() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _verilate(root: Path, folder: Path, target: Path, body: Path) -> None:
-    """cocotb's own runner builds the program, in a process of its own: it changes environment and
-    working directory, and ends its process where it fails."""
-    script = (
-        "import sys\n"
-        "from cocotb_tools.runner import get_runner\n"
-        "top, folder, body, first, second, *sources = sys.argv[1:]\n"
-        "get_runner('verilator').build(\n"
-        "    sources=sources, hdl_toplevel=top, build_dir=folder, includes=[first, second],\n"
-        "    build_args=['--timing', '-CFLAGS', '-fcoroutines', '-Wno-fatal', '-Wno-lint',\n"
-        "                '-Wno-style',\n"
-        "                '-LDFLAGS', f'{body} -Wl,-rpath,{body.rpartition(chr(47))[0]}'])\n"
-    )
-    includes = [root / "hls/sim", root / "hls/rtl/generated"]
-    words = [TOP, folder / "verilated", body, *includes, *verilog(root)]
+# cocotb's own runner builds a program, in a process of its own: it changes environment and working
+# directory, and ends its process where it fails.
+_RUNNER = """
+import sys
+from cocotb_tools.runner import get_runner
+top, folder, linked, first, second, *sources = sys.argv[1:]
+get_runner("verilator").build(
+    sources=sources, hdl_toplevel=top, build_dir=folder, includes=[first, second],
+    build_args=["--timing", "-CFLAGS", "-fcoroutines", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+                "-LDFLAGS", linked])
+"""
+RUNTIME = "verilated*.o"  # objects that are the same for all designs
+_SMALLEST = f"module {TOP};\n    logic clk = 1'b0;\n    always #5 clk = ~clk;\nendmodule\n"
+
+
+def _verilate(root: Path, folder: Path, linked: str, sources: Sequence[Path]) -> None:
+    """Build a program from Verilog in folder/verilated."""
+    words = [TOP, folder / "verilated", linked, root / "hls/sim", root / "hls/rtl/generated"]
     home = _verilator_root()
     environment = {**os.environ, "VERILATOR_ROOT": str(home)}
     environment["PATH"] = f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment |= dict(setting.split("=", 1) for setting in OPTIMISED)
     environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"  # the wheel's own flag is clang's
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, words)],
+        [sys.executable, "-c", _RUNNER, *map(str, (*words, *sources))],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -104,9 +109,34 @@ def _verilate(root: Path, folder: Path, target: Path, body: Path) -> None:
     )
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()
-        wrong = [line for line in lines if "rror" in line] or lines or ["failed"]
+        wrong = (
+            [line for line in lines if "rror" in line or "undefined" in line] or lines or ["failed"]
+        )
         raise build.BuildError(f"verilator: {wrong[0].strip()}")
-    os.replace(folder / "verilated" / TOP, target)
+
+
+def _runtime(compiler: str) -> Path:
+    """An archive of Verilator's own objects, most of the work: they serve every change of ours."""
+
+    def compile_(folder: Path, target: Path) -> None:
+        (folder / "smallest.sv").write_text(_SMALLEST, encoding="ascii")
+        _verilate(folder, folder, "", [folder / "smallest.sv"])
+        with tarfile.open(target, "w") as archive:
+            for made in sorted((folder / "verilated").glob(RUNTIME)):
+                archive.add(made, made.name)
+
+    home = _verilator_root()
+    files = sorted((home / "include").glob("verilated*"))
+    return build.built_file("verilated", build.key(compiler, (), home, files), compile_)
+
+
+def _extract(runtime: Path, folder: Path) -> None:
+    """Verilator's own objects, from a time to come: make has them depend on its makefile."""
+    with tarfile.open(runtime) as archive:
+        archive.extractall(folder)
+    later = time.time() + BUILD_SECONDS
+    for made in folder.glob(RUNTIME):
+        os.utime(made, (later, later))
 
 
 @cache
@@ -114,21 +144,22 @@ def built(root: Path = CHECKOUT) -> Built:
     """The simulation, built at first use. Raises SimulationUnavailable."""
     prerequisites(root)
 
-    def compile_body(folder: Path, target: Path) -> None:
-        more = sorted((root / "hls/sim").glob("*.cpp"))
-        flags = (*BODY_FLAGS, "-I", str(root / "hls/sim"))
-        compile_kernel(compiler, root, folder, target, flags, more)
-
     def verilate(folder: Path, target: Path) -> None:
-        _verilate(root, folder, target, body)
+        # The two need each other, so the linker may leave neither out.
+        paths = " ".join(f"{path} -Wl,-rpath,{path.parent}" for path in (kernel, body))
+        linked = f"-Wl,--no-as-needed {paths}"
+        _extract(runtime, folder / "verilated")
+        _verilate(root, folder, linked, verilog(root))
+        os.replace(folder / "verilated" / TOP, target)
 
     try:
         compiler = build.compiler()
-        name = _library_key(compiler, root)
-        body = build.built_file("board-body", name, compile_body)
+        runtime = _runtime(compiler)
+        kernel = _library("board-kernel", compiler, root, sources(root))
+        body = _library("board-body", compiler, root, sorted(root.glob("hls/sim/*.cpp")))
         files = [*verilog(root), *sorted(root.glob("hls/sim/*.vh"))]
         files += sorted((root / "hls/rtl/generated").glob("*.vh"))
-        words = (str(body), *OPTIMISED, str(_verilator_root()), sys.executable)
+        words = (str(kernel), str(body), str(_verilator_root()), sys.executable)
         program = build.built_file(TOP, build.key(compiler, words, root, files), verilate)
     except build.BuildError as error:
         raise SimulationUnavailable(f"the simulated board: {error}") from error

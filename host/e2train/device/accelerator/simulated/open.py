@@ -23,13 +23,15 @@ POOL_BYTES = 64 * MIB
 class SimulatedBoard(KernelDevice):
     """The accelerator behind pynq on a simulated board.
 
-    simulation: the running simulation; board: pynq's device, which writes down every access.
+    transport: the driver's; simulation: the running simulation; board: pynq's device, which writes
+    down every access.
     """
 
     def __init__(
         self, transport: ZynqTransport, simulation: Simulation, board: SimulatedDevice
     ) -> None:
         super().__init__(transport)
+        self.transport = transport
         self.simulation = simulation
         self.board = board
 
@@ -96,7 +98,5 @@ def open_simulated() -> SimulatedBoard:
         bench = Workbench()
         stack.callback(bench.close)
         device = bench.open()
-        transport = device.driver.transport
-        assert isinstance(transport, ZynqTransport)
-        transport.on_close(stack.pop_all().close)
+        device.transport.on_close(stack.pop_all().close)
     return device

@@ -67,14 +67,14 @@ class ZynqTransport:
         self.name = name
         self.base = 0
         self.memory = np.empty(0, np.uint8)
-        self._ip, self._watch, self._interrupt = ip, watch, interrupt
+        self.ip, self._watch, self._interrupt = ip, watch, interrupt
         self.watched = watch is not None
         self._seconds = seconds
         self._arena: Any = None
         self._told: dict[int, int] = {}
         self._cleanup = contextlib.ExitStack()
-        self._ip.write(hw.REGISTERS_GLOBAL_INTERRUPT, 1)
-        self._ip.write(hw.REGISTERS_INTERRUPT_ENABLE, DONE_INTERRUPT)
+        self.ip.write(hw.REGISTERS_GLOBAL_INTERRUPT, 1)
+        self.ip.write(hw.REGISTERS_INTERRUPT_ENABLE, DONE_INTERRUPT)
         self._acknowledge()
 
     def attach(self, arena: Any) -> None:
@@ -92,22 +92,22 @@ class ZynqTransport:
 
     def write_register(self, offset: int, value: int) -> None:
         self._told[offset] = value
-        self._ip.write(offset, value)
+        self.ip.write(offset, value)
 
     def read_register(self, offset: int) -> int:
-        return int(self._ip.read(offset))
+        return int(self.ip.read(offset))
 
     def _acknowledge(self) -> None:
         """Bring the line down: a bit of the status that is written as 1 toggles."""
-        status = self._ip.read(STATUS)
+        status = self.ip.read(STATUS)
         if status:
-            self._ip.write(STATUS, status)
+            self.ip.write(STATUS, status)
 
     # ---- launches -------------------------------------------------------------------------------
 
     def start(self) -> None:
         self._interrupt.arm()
-        self._ip.write(CONTROL, START)
+        self.ip.write(CONTROL, START)
 
     def wait(self) -> None:
         try:
@@ -123,17 +123,17 @@ class ZynqTransport:
         deadline = time.monotonic() + self._seconds
         while self._interrupt.wait(deadline - time.monotonic()):
             self._acknowledge()
-            if self._ip.read(CONTROL) & DONE:
+            if self.ip.read(CONTROL) & DONE:
                 return
             self._interrupt.arm()  # somebody else's: the line is shared or was high before
         raise self._hang()
 
     def _hang(self) -> BoardError:
         registers = {
-            "control": self._ip.read(CONTROL),
-            "interrupt status": self._ip.read(STATUS),
-            "interrupt enable": self._ip.read(hw.REGISTERS_INTERRUPT_ENABLE),
-            "error": self._ip.read(hw.REGISTERS_ERROR),
+            "control": self.ip.read(CONTROL),
+            "interrupt status": self.ip.read(STATUS),
+            "interrupt enable": self.ip.read(hw.REGISTERS_INTERRUPT_ENABLE),
+            "error": self.ip.read(hw.REGISTERS_ERROR),
         }
         seen = self._watch.taken() if self._watch is not None else None
         return hang(launch_text(self._told), self._seconds, registers, seen)
@@ -141,7 +141,7 @@ class ZynqTransport:
     def _settle(self) -> bool:
         """Let a launch end, so that it writes to no memory that is given back."""
         deadline = time.monotonic() + SETTLE_SECONDS
-        while not self._ip.read(CONTROL) & IDLE:
+        while not self.ip.read(CONTROL) & IDLE:
             if time.monotonic() > deadline:
                 return False
             self._interrupt.wait(0.01)
@@ -170,8 +170,8 @@ class ZynqTransport:
                     "warning: zynq: the kernel is still busy; load the overlay anew before use",
                     file=sys.stderr,
                 )
-            self._ip.write(hw.REGISTERS_INTERRUPT_ENABLE, 0)
-            self._ip.write(hw.REGISTERS_GLOBAL_INTERRUPT, 0)
+            self.ip.write(hw.REGISTERS_INTERRUPT_ENABLE, 0)
+            self.ip.write(hw.REGISTERS_GLOBAL_INTERRUPT, 0)
             self._interrupt.close()
             self._arena = None
             self.memory = np.empty(0, np.uint8)

@@ -25,7 +25,7 @@ write_visit_beats:
             }
             visit.head = head_code(filter, popped.valid, popped.second);
         }
-        to[i] = phase == 0 ? visit.slots[0] : phase == 1 ? visit.slots[1] : Beat(visit.head);
+        to[i] = phase == 0 ? visit.slots[0] : phase == 1 ? visit.slots[1] : Part(visit.head);
         phase = phase == VISIT_BEATS - 1 ? 0 : phase + 1;
     }
 }

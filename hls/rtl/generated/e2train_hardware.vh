@@ -139,5 +139,5 @@ localparam integer REGISTERS_OUT_ADDRESS = 352;
 localparam integer REGISTERS_SCRATCH_ADDRESS = 360;
 localparam integer REGISTERS_RESULT_ADDRESS = 368;
 localparam integer REGISTERS_WORDS = 93;
-localparam integer CONFIGURATION_HASH = 536278806;
+localparam integer CONFIGURATION_HASH = 816617610;
 localparam integer COSIMULATION_BEATS = 131072;

@@ -144,7 +144,7 @@ constexpr int REGISTERS_OUT_ADDRESS = 352;
 constexpr int REGISTERS_SCRATCH_ADDRESS = 360;
 constexpr int REGISTERS_RESULT_ADDRESS = 368;
 constexpr int REGISTERS_WORDS = 93;
-constexpr int CONFIGURATION_HASH = 536278806;
+constexpr int CONFIGURATION_HASH = 816617610;
 constexpr int COSIMULATION_BEATS = 131072;
 
 }  // namespace e2

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...device.accelerator import generated as hw
 
 RAMB18_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
-LIMITS = {"DSP48E1": 200, "BRAM36": 120}
+LIMITS = {"DSP48E1": 200, "BRAM36": 130}
 CHIP = {"DSP48E1": 220, "BRAM36": 140}  # XC7Z020
 
 # HLS makes one instance of a function a call site and one memory a declaration (and copy).

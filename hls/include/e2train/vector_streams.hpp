@@ -122,7 +122,7 @@ beat_lanes:
 // Four bytes of a beat of eight, made 16 bits wide: its lower or its upper half.
 inline Quarter quarter_of_bytes(Beat beat, bool upper) {
 #pragma HLS INLINE
-    const std::uint32_t bytes = static_cast<std::uint32_t>(upper ? beat >> 32 : beat);
+    const std::uint32_t bytes = static_cast<std::uint32_t>(beat >> (upper ? 32 : 0));
     Quarter quarter;
 byte_lanes:
     for (int lane = 0; lane < QUARTER_LANES; ++lane) {

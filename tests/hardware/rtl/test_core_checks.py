@@ -51,7 +51,7 @@ def test_a_fault_without_its_place_is_refused(changes, says):
 def test_there_are_enough_in_all_parts():
     assert len(MUTANTS) >= 20
     touched = {mutant.file.removeprefix("rtl/").removesuffix(".v") for mutant in MUTANTS}
-    assert {path.stem for path in (HLS / "rtl").glob("*.v")} - touched <= CONNECTING
+    assert {path.stem for path in (HLS / "rtl").glob("mac_*.v")} - touched <= CONNECTING
 
 
 def test_a_part_is_synthesised():

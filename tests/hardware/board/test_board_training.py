@@ -115,5 +115,5 @@ def test_a_board_trains_without_torch(tmp_path):
     workbench()  # skips where there is no simulation, and has built it
     path = tmp_path / "case.toml"
     path.write_text(EXPERIMENT)
-    on_a_board(path, tmp_path / "run", script=STEP)
+    on_a_board(path, tmp_path / "run", script=STEP, besides=("hls4ml",))  # builds with its headers
     assert read_checkpoint(tmp_path / "run/checkpoint.npz").arrays

@@ -136,7 +136,7 @@ class DaskPool:
     def slots(self) -> int:
         """Threads of all workers, or their boards."""
         info: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
-        workers = info["workers"].values()
+        workers = info.get("workers", {}).values()  # none once the scheduler is gone
         if self._metered:
             return int(sum(worker["resources"].get(BOARD, 0) for worker in workers))
         return int(sum(worker["nthreads"] for worker in workers))

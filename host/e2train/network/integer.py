@@ -31,6 +31,7 @@ from ..numerics.exponent import DelayedExponent
 from ..numerics.fixedpoint import (
     exponent_for,
     limits,
+    mean_by_shift,
     quantise_beta,
     round_half_up,
     round_shift,
@@ -599,12 +600,3 @@ class FixedArithmetic(Arithmetic):
 def _values(unit: Unit, y: FixedTensor) -> int:
     """Values of y a channel."""
     return y.samples * unit.geometry.out_height * unit.geometry.out_width
-
-
-def mean_by_shift(positions: int) -> tuple[int, float]:
-    """By which shift a sum over so many positions is divided, and what is left to multiply with.
-
-    The processor multiplies the logits with it, and their gradient: 1 for powers of two.
-    """
-    shift = (positions - 1).bit_length()
-    return shift, (1 << shift) / positions

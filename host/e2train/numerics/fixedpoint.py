@@ -71,3 +71,12 @@ def quantise_weights(weights: np.ndarray) -> tuple[np.ndarray, int]:
 def quantise_beta(beta: float) -> int:
     """The threshold ratio as the integer that every device compares with: round(beta * 2^16)."""
     return math.floor(beta * (1 << BETA_FRACTION_BITS) + 0.5)
+
+
+def mean_by_shift(positions: int) -> tuple[int, float]:
+    """By which shift a sum over so many positions is divided, and what is left to multiply with.
+
+    The processor multiplies the logits with it, and their gradient: 1 for powers of two.
+    """
+    shift = (positions - 1).bit_length()
+    return shift, (1 << shift) / positions

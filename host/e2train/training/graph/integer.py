@@ -17,13 +17,12 @@ import torch
 from ...network.integer import (
     GRADIENT_STREAM,
     FixedSettings,
-    mean_by_shift,
     new_track,
     track_bits,
 )
 from ...network.spec import Block, NetworkSpec, Unit
 from ...numerics.exponent import DECAY
-from ...numerics.fixedpoint import limits, quantise_beta
+from ...numerics.fixedpoint import limits, mean_by_shift, quantise_beta
 from . import normalisation as bn
 from . import products, real, steps
 from .arithmetic import GraphArithmetic, Tensors
